@@ -1,0 +1,149 @@
+"""The command line: parse, call the API, print. A user's mistake is one line on stderr and exit status 2."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import gnnzoo
+from gnnzoo.cli import show
+from gnnzoo.errors import ConfigError, GnnzooError
+from gnnzoo.runner.config import parse_arguments
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="gnnzoo",
+    help="A graph-learning model zoo: every paper a module, every benchmark a name, every number reproducible.",
+    epilog="Example: gnnzoo run model=sheaf,gcn,mlp dataset=csbm   ·   Settings: gnnzoo info train",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Arguments = Annotated[list[str] | None, typer.Argument(help="key=value ...", show_default=False)]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"gnnzoo {gnnzoo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Take options that stand before a command."""
+
+
+@app.command()
+def run(
+    arguments: Arguments = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show every value, its source and the cost; run nothing.")
+    ] = False,
+) -> None:
+    """Train models on benchmarks; finished splits are not run again, interrupted ones go on.
+
+    Choose: model= dataset= (several: a,b) protocol= strategy= suite= splits=all|0|0,3|0-4 seeds=3|5,7 jobs= threads=
+    device=auto|cpu|cuda config=FILE results=DIR root=DIR save=FILE.pt curves=FILE.png checkpoint=SECONDS.
+
+    Set: model.x= train.x= data.x= strategy.x= dataset.x= (gnnzoo info NAME lists them).
+    """
+    from gnnzoo.runner import plan
+
+    values = parse_arguments(arguments or [])
+    plan(values, signatures=False)  # most mistakes are found before torch is imported
+    work = plan(values)
+    if dry_run:
+        from gnnzoo.runner.estimate import estimate
+
+        show.plan(work, [estimate(work, config) for config in work.configs])
+        return
+    from gnnzoo.cli.progress import TerminalReporter
+    from gnnzoo.runner import execute
+
+    result = execute(work, TerminalReporter())
+    show.result(result)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="models, datasets, suites or strategies")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="a glob, and filters such as task=node")] = None,
+) -> None:
+    """List what has a name: gnnzoo list models '*gcn*' task=node structure=graph."""
+    words = arguments or []
+    patterns = [w for w in words if "=" not in w]
+    if len(patterns) > 1:
+        raise ConfigError(f"one pattern at a time, got {' and '.join(patterns)}")
+    filters = {key: str(value) for key, value in (w.split("=", 1) for w in words if "=" in w)}
+    show.listing(kind, patterns[0] if patterns else "*", filters)
+
+
+@app.command()
+def info(name: Annotated[str, typer.Argument(help="a model, dataset, strategy or suite; or train, data")]) -> None:
+    """Show a card: paper, hyperparameters, published numbers; or counts, protocols and known problems."""
+    show.info(name)
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, accelerators (or why they are not there), threads and where data are looked for."""
+    show.doctor()
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="a registered model")],
+    golden: Annotated[
+        Path | None, typer.Option(help="a file of the authors' inputs, weights, outputs, gradients")
+    ] = None,
+) -> None:
+    """Run the generic checks of a model; with --golden, replay the authors' numbers. Exit status 1 past tolerance."""
+    if not show.check(model, golden):
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="a file that save= wrote")],
+    arguments: Arguments = None,
+) -> None:
+    """Write a saved model's predictions: gnnzoo predict model.pt dataset=texas out=predictions.csv."""
+    from gnnzoo.runner.predict import predict as write_predictions
+
+    values: dict[str, Any] = {}
+    for word in arguments or []:
+        key, sign, text = word.partition("=")
+        if not sign or key not in ("dataset", "out", "device", "root"):
+            raise ConfigError(f"expected dataset=, out=, device= or root=, got {word!r}")
+        values[key] = text
+    for key in ("dataset", "out"):
+        if key not in values:
+            raise ConfigError(f"{key}= is missing: gnnzoo predict model.pt dataset=texas out=predictions.csv")
+    rows = write_predictions(model, **values)
+    typer.echo(f"{rows} predictions in {values['out']}")
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is said in one line."""
+    warnings.showwarning = lambda message, *_, **__: typer.echo(f"gnnzoo: warning: {message}", err=True)
+    try:
+        app(standalone_mode=True)
+    except GnnzooError as error:
+        interrupted = type(error).__name__ == "Interrupted"
+        if interrupted:
+            typer.echo(f"gnnzoo: {error}: the same command goes on from there", err=True)
+            sys.exit(130)
+        typer.echo(f"gnnzoo: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

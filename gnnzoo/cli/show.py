@@ -1,0 +1,360 @@
+"""What the commands print: tables and cards."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from gnnzoo.cards import METRICS, DatasetCard, ModelCard, StrategyCard, SuiteCard, _MethodCard
+from gnnzoo.errors import ConfigError, UnknownNameError, closest
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, Registry
+from gnnzoo.runner.config import RESERVED, DataConfig, TrainConfig, flatten
+
+if TYPE_CHECKING:
+    from gnnzoo.leaderboard.table import Row
+    from gnnzoo.runner.estimate import Estimate
+    from gnnzoo.runner.grid import RunResult
+    from gnnzoo.runner.planning import Plan
+
+__all__ = ["check", "doctor", "info", "listing", "plan", "result"]
+
+_KINDS: dict[str, Registry[Any]] = {"models": MODELS, "datasets": DATASETS, "suites": SUITES, "strategies": STRATEGIES}
+
+
+def console() -> Console:
+    """Return a console that uses the terminal's width; a pipe gets lines as long as they are."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: Sequence[int] = ()) -> Table:
+    table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    return table
+
+
+def _fields(rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows:
+        if value:
+            table.add_row(key, Text(value))
+    return table
+
+
+def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
+    """Print the names of one kind with their summaries."""
+    if kind not in _KINDS:
+        raise UnknownNameError("kind", kind, _KINDS)
+    registry = _KINDS[kind]
+    names = registry.list(pattern, **filters)
+    if not names:
+        everything = registry.names()
+        raise ConfigError(f"no {kind} match {pattern!r} {filters or ''}{closest(pattern, everything)}")
+    cards = [registry.card(name) for name in names]
+    if kind == "datasets":
+        columns = ["name", "task", "structure", "nodes", "edges", "classes", "default protocol", "summary"]
+        rows = [
+            [c.name, c.task, c.structure, f"{c.counts.nodes:,}", f"{c.counts.edges:,}", str(c.num_outputs)]
+            + [c.default_protocol, c.summary]
+            for c in cards
+        ]
+        console().print(_table(columns, rows, right=(3, 4, 5)))
+    elif kind == "suites":
+        rows = [[c.name, ", ".join(c.models), ", ".join(c.benchmarks), c.summary] for c in cards]
+        console().print(_table(["name", "models", "benchmarks", "summary"], rows))
+    else:
+        rows = [
+            [c.name, ", ".join(c.tasks), ", ".join(c.structures), str(c.paper.year) if c.paper else "", c.summary]
+            for c in cards
+        ]
+        console().print(_table(["name", "tasks", "structure", "year", "summary"], rows))
+
+
+def info(name: str) -> None:
+    """Print the card of a model, dataset, strategy or suite, or the keys of train and data."""
+    schemas = {"train": TrainConfig, "data": DataConfig}
+    if name in schemas:
+        rows = [
+            [f"{name}.{key}", _plain_type(field.annotation), _value(field.default), field.description or ""]
+            for key, field in schemas[name].model_fields.items()
+        ]
+        console().print(_table(["key", "type", "default", "meaning"], rows))
+        return
+    found = []
+    for registry in _KINDS.values():
+        try:
+            found.append(registry.card(name))
+        except UnknownNameError:
+            continue
+    if not found:
+        known = [n for r in _KINDS.values() for c in map(r.card, r.names()) for n in (c.name, *c.aliases)]
+        raise UnknownNameError("name", name, [*known, *schemas])
+    for card in found:
+        {ModelCard: _method, StrategyCard: _method, DatasetCard: _dataset, SuiteCard: _suite}[type(card)](card)
+
+
+def _plain_type(annotation: Any) -> str:
+    from gnnzoo.signature import _type_name
+
+    return _type_name(annotation)
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _paper(card: _MethodCard) -> list[tuple[str, str]]:
+    if card.paper is None:
+        return []
+    paper = card.paper
+    where = f"{paper.authors}: {paper.title} ({paper.year}{f', arXiv {paper.arxiv}' if paper.arxiv else ''})"
+    code = f"{paper.code} (licence: {paper.licence or 'none stated'})" if paper.code else ""
+    return [("paper", where), ("authors' code", code)]
+
+
+def _method(card: ModelCard | StrategyCard) -> None:
+    from gnnzoo.signature import parameters
+
+    out = console()
+    kind, registry = ("model", MODELS) if isinstance(card, ModelCard) else ("strategy", STRATEGIES)
+    fields = [(kind, f"{card.name} - {card.summary}"), ("class", card.class_), ("aliases", ", ".join(card.aliases))]
+    fields += [*_paper(card), ("equation", card.equation)]
+    fields += [("tasks", ", ".join(card.tasks)), ("structure", ", ".join(card.structures))]
+    fields += [("deviations" if not i else "", text) for i, text in enumerate(card.deviations)]
+    fitting = [
+        name
+        for name in DATASETS.names()
+        if (c := DATASETS.card(name)).task in card.tasks and c.structure in card.structures
+    ]
+    fields += [("datasets", ", ".join(fitting))]
+    out.print(_fields(fields))
+    defaults = getattr(card.defaults, kind)
+    rows = [
+        [f"{kind}.{p.name}", p.type_name, _value(defaults.get(p.name, p.default)), p.doc]
+        for p in parameters(registry.get(card.name), RESERVED).values()
+        if not p.required
+    ]
+    if rows:
+        out.print()
+        out.print(_table(["hyperparameter", "type", "default", "meaning"], rows))
+    if card.published:
+        rows = [[b, p.metric, _published(p), str(p.n or ""), p.source] for b, p in card.published.items()]
+        out.print()
+        out.print(_table(["published", "metric", "value", "n", "source"], rows, right=(2, 3)))
+    if card.datasets:
+        rows = [
+            [benchmark, ", ".join(f"{k}={_value(v)}" for k, v in flatten(s.model_dump(exclude={"source"})) if v != {})]
+            + [s.source]
+            for benchmark, s in card.datasets.items()
+        ]
+        out.print()
+        out.print(_table(["settings", "values", "source"], rows))
+
+
+def _published(p: Any) -> str:
+    return f"{p.mean:g} ± {p.std:g}" if p.std is not None else f"{p.mean:g}"
+
+
+def _dataset(card: DatasetCard) -> None:
+    out = console()
+    c = card.counts
+    counts = f"{c.graphs:,} graphs, " if c.graphs > 1 else ""
+    counts += f"{c.nodes:,} nodes, {c.edges:,} edges, {c.features:,} features, {card.num_outputs} "
+    counts += "values" if card.target == "regression" else "classes" if card.target == "multiclass" else "labels"
+    if c.hyperedges is not None:
+        counts += f", {c.hyperedges:,} hyperedges"
+    fields = [
+        ("dataset", f"{card.name} - {card.summary}"),
+        ("aliases", ", ".join(card.aliases)),
+        ("task", f"{card.task}, {card.target}, on a {card.structure}"),
+        ("counts", counts),
+        ("homophily", f"{card.homophily:.3f} (edges)" if card.homophily is not None else ""),
+        ("files", "none needed: made on the spot" if card.embedded else f"{len(card.files)} in {card.root}"),
+        ("source", card.source),
+        ("url", card.url),
+        ("licence", card.licence),
+    ]
+    fields += [("health" if not i else "", text) for i, text in enumerate(card.health)]
+    fitting = [
+        name
+        for name in MODELS.names()
+        if card.task in (m := MODELS.card(name)).tasks and card.structure in m.structures
+    ]
+    fields += [("models", ", ".join(fitting))]
+    out.print(_fields(fields))
+    rows = [
+        [f"{card.name}@{name}{' (default)' if name == card.default_protocol else ''}", str(p.splits), p.metric]
+        + [p.selection, p.summary]
+        for name, p in card.protocols.items()
+    ]
+    out.print()
+    out.print(_table(["protocol", "splits", "metric", "selected on", "meaning"], rows, right=(1,)))
+
+
+def _suite(card: SuiteCard) -> None:
+    fields = [("suite", f"{card.name} - {card.summary}"), ("models", ", ".join(card.models))]
+    fields += [("benchmarks", ", ".join(card.benchmarks))]
+    fields += [("settings", ", ".join(f"{k}={_value(v)}" for k, v in flatten(card.settings.model_dump()) if v != {}))]
+    console().print(_fields(fields))
+
+
+def plan(work: Plan, estimates: Sequence[Estimate]) -> None:
+    """Print every value of every configuration with its source, and what the run would cost."""
+    out = console()
+    for config, cost in zip(work.configs, estimates, strict=True):
+        cells = [c for c in work.cells if c.config is config]
+        splits = sorted({c.split for c in cells})
+        seeds = sorted({c.seed for c in cells})
+        out.print(
+            _fields(
+                [
+                    ("run", f"{config.model} on {config.benchmark}, strategy {config.strategy}"),
+                    ("cells", f"{len(cells)}: splits {_ranges(splits)}, seeds {_ranges(seeds)}"),
+                    *(("note", note) for note in config.notes),
+                    ("configuration", config.hash),
+                    ("records", str(work.execution.results)),
+                    ("estimate", str(cost)),
+                ]
+            )
+        )
+        rows = [
+            [key, _value(value), config.sources.get(key, "default of the code")]
+            for key, value in flatten(config.sections)
+            if value != {}
+        ]
+        out.print()
+        out.print(_table(["key", "value", "source"], rows))
+        out.print()
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ",".join(map(str, numbers))
+
+
+def result(found: RunResult) -> None:
+    """Print the table of a run, one per benchmark, best first."""
+    from gnnzoo.leaderboard.table import compare
+
+    for benchmark in dict.fromkeys(c.benchmark for c in found.plan.configs):
+        configs = [c for c in found.plan.configs if c.benchmark == benchmark]
+        groups = {c.model: found.of(c) for c in configs}
+        cards = {c.model: MODELS.card(c.model).published.get(benchmark) for c in configs}
+        rows = compare(groups, {m: p for m, p in cards.items() if p is not None})
+        metric = next(iter(groups.values()))[0].result.metric
+        console().print(comparison(benchmark, metric, rows))
+    console().print(f"records in {found.plan.execution.results}" + _drawn(found), markup=False)
+
+
+def _drawn(found: RunResult) -> str:
+    parts = [("model", found.plan.save), ("learning curves", found.plan.curves)]
+    return "".join(f", {what} in {path}" for what, path in parts if path)
+
+
+def comparison(benchmark: str, metric: str, rows: Sequence[Row]) -> Table:
+    """Return the table of one benchmark: mean ± 95 % interval, and the paired test against the best."""
+    from gnnzoo.leaderboard.table import in_unit
+
+    percent = " %" if METRICS[metric].percent else ""
+    sign = "" if METRICS[metric].higher_is_better else ", lower is better"
+    first = rows[0]
+    unit = "splits" if first.splits > 1 else "seeds"
+    lines = []
+    for row in rows:
+        summary = row.summary
+        mean = f"{in_unit(summary.mean, metric):.2f}"
+        if summary.half_width is not None:
+            mean += f" ± {in_unit(summary.half_width, metric):.2f}"
+        against = ""
+        if row.against_best is not None:
+            against = f"{in_unit(row.against_best.difference, metric):+.2f}"
+            if row.p_holm is not None:
+                against += f" (p {'< 0.001' if row.p_holm < 0.001 else f'= {row.p_holm:.3f}'})"
+        lines.append(
+            [row.label, mean, str(summary.n), against or "best", f"{row.parameters:,}"]
+            + [f"{1000 * row.seconds_per_epoch:.1f}", _published(row.published) if row.published else ""]
+        )
+    how = "corrected resampled t-test" if first.splits > 1 else "paired t-test"
+    columns = ["model", f"{metric}{percent} ± 95 % CI", unit, f"to the best ({how}, Holm)", "parameters"]
+    table = _table([*columns, "CPU ms/epoch", "published"], lines, f"{benchmark}: test {metric}{sign}", (1, 2, 4, 5, 6))
+    if len(rows) == 1:
+        table.columns.pop(3)
+    return table
+
+
+def doctor() -> None:
+    """Print what a bug report needs and what a user wonders about."""
+    import torch
+
+    import gnnzoo
+    from gnnzoo.datasets.cache import cache_dir
+    from gnnzoo.ops import accelerators
+    from gnnzoo.runner.config import default_results
+    from gnnzoo.runner.hardware import commit, installed, processor
+
+    packages = ["torch", "torch-geometric", "ogb", "networkx", "scikit-learn", "optuna", "pydantic", "numpy", "scipy"]
+    data = os.environ.get("GNNZOO_DATA")
+    where = data or "not set: raw files come from the user cache or the network"
+    if data and not Path(data).is_dir():
+        where += " (there is no such folder)"
+    rows = [
+        ("gnnzoo", gnnzoo.__version__ + (f", commit {commit()}" if commit() else "")),
+        ("python", f"{platform.python_version()} on {platform.platform()}"),
+        *((name, installed(name) or "missing") for name in packages),
+        ("processor", processor()),
+        (
+            "threads",
+            f"{torch.get_num_threads()} by default in PyTorch, {os.cpu_count()} processors; a run takes 1 (threads=)",
+        ),
+        *((a.name, a.version or f"none: {a.reason}") for a in accelerators()),
+        ("data root", f"GNNZOO_DATA: {where}"),
+        ("cache", str(cache_dir())),
+        ("results", str(default_results().resolve())),
+        ("plug-ins", ", ".join(_plugins()) or "none"),
+    ]
+    console().print(_fields(rows))
+
+
+def _plugins() -> list[str]:
+    from importlib.metadata import entry_points
+
+    return [
+        f"{e.name} ({e.value}{'' if find_spec(e.value.split('.')[0]) else ', not installed'})"
+        for e in entry_points(group="gnnzoo.plugins")
+    ]
+
+
+def check(model: str, golden: Path | None) -> bool:
+    """Run a model's generic checks, or replay a golden file; print a line each and say whether all passed."""
+    from gnnzoo.testing import check_golden, model_checks, run_check
+
+    out = console()
+    name = MODELS.canonical(model)
+    if golden is not None:
+        report = check_golden(name, golden)
+        out.print(str(report), markup=False, soft_wrap=True)
+        return report.passed
+    failures = 0
+    for found in model_checks(name):
+        try:
+            run_check(name, found)
+            out.print(f"ok      {found}", markup=False)
+        except AssertionError as error:
+            failures += 1
+            out.print(f"FAILED  {error}", markup=False, soft_wrap=True)
+    return not failures

@@ -1,0 +1,240 @@
+"""What a loaded benchmark is: data, splits, card; and the copy of it whose test labels nobody can see."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, HeteroData
+from torch_geometric.data.data import BaseData
+
+from gnnzoo.cards import DatasetCard
+from gnnzoo.datasets.hypergraph import HypergraphData
+from gnnzoo.errors import DataError
+
+__all__ = ["Bundle", "Split", "digest", "hide_labels", "label_store"]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which nodes (task ``node``) or graphs (other tasks) are trained on, selected by and tested on.
+
+    Args:
+        index: number of the split in its protocol.
+        train: indices to train on, kept sorted as int64.
+        val: indices to select by.
+        test: indices to report.
+    """
+
+    index: int
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("train", "val", "test"):
+            value = torch.as_tensor(getattr(self, name), dtype=torch.int64)
+            object.__setattr__(self, name, value.sort().values)
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the sha256 over the three arrays, each with its length."""
+        sha = hashlib.sha256()
+        for part in (self.train, self.val, self.test):
+            sha.update(len(part).to_bytes(8, "little"))
+            sha.update(part.numpy().astype("<i8").tobytes())
+        return sha.hexdigest()[:16]
+
+
+def _update(sha: Any, data: BaseData) -> None:
+    for key, value in sorted(_flat(data.to_dict(), "")):
+        if isinstance(value, Tensor):
+            sha.update(f"{key}:{value.dtype}:{tuple(value.shape)}:".encode())
+            array = value.detach().cpu().contiguous().numpy()
+            sha.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+        else:
+            sha.update(f"{key}={value!r};".encode())
+
+
+def _flat(mapping: dict[Any, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+    for key, value in mapping.items():
+        name = prefix + ("__".join(key) if isinstance(key, tuple) else str(key))
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}/")
+        else:
+            yield name, value
+
+
+def digest(data: BaseData | list[BaseData]) -> str:
+    """Return the first 16 hex digits of the sha256 over everything in ``data``: names, types, shapes and bytes.
+
+    Equal data give equal digests on every machine, in whatever order the attributes were set.
+    """
+    sha = hashlib.sha256()
+    for graph in data if isinstance(data, list) else [data]:
+        _update(sha, graph)
+        sha.update(b"|")
+    return sha.hexdigest()[:16]
+
+
+def label_store(data: BaseData) -> Any:
+    """Return the storage that holds ``y``: the data itself, or the one type of a ``HeteroData`` that has labels."""
+    if isinstance(data, HeteroData):
+        stores = [store for store in data.stores if "y" in store]
+        if len(stores) != 1:
+            raise DataError(f"exactly one node type must have labels, {len(stores)} have")
+        return stores[0]
+    return data
+
+
+def _blanked(y: Tensor, hidden: Tensor | slice) -> Tensor:
+    y = y.clone()
+    y[hidden] = float("nan") if y.is_floating_point() else -1
+    return y
+
+
+def _with_labels(data: BaseData, change: Callable[[Tensor], Tensor]) -> BaseData:
+    data = copy.copy(data)
+    store = label_store(data)
+    store.y = change(store.y)
+    return data
+
+
+def hide_labels(data: BaseData | list[BaseData], visible: Tensor) -> Any:
+    """Return a copy whose labels outside ``visible`` are blanked: integers to -1, real numbers to NaN.
+
+    Args:
+        data: one graph (``visible`` are nodes) or a list of graphs (``visible`` are graphs, blanked as a whole).
+        visible: indices whose labels stay.
+    """
+    if isinstance(data, list):
+        seen = set(visible.tolist())
+        return [
+            graph if i in seen else _with_labels(graph, lambda y: _blanked(y, slice(None)))
+            for i, graph in enumerate(data)
+        ]
+    hidden = torch.ones(len(label_store(data).y), dtype=torch.bool)
+    hidden[visible] = False
+    return _with_labels(data, lambda y: _blanked(y, hidden))
+
+
+@dataclass
+class Bundle:
+    """A benchmark in memory: what :func:`~gnnzoo.datasets.load_dataset` returns.
+
+    Args:
+        card: what the dataset is.
+        protocol: name of the protocol that the splits belong to.
+        data: one graph, or a list of graphs.
+        splits: the protocol's splits.
+        digest: identity of ``data`` as loaded; transforms and blinding keep it.
+        params: the generator's knobs, where the dataset is generated.
+    """
+
+    card: DatasetCard
+    protocol: str
+    data: Data | HeteroData | HypergraphData | list[Data]
+    splits: list[Split]
+    digest: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def benchmark(self) -> str:
+        """``dataset@protocol``."""
+        return f"{self.card.name}@{self.protocol}"
+
+    @property
+    def metric(self) -> str:
+        """What the protocol reports."""
+        return self.card.protocols[self.protocol].metric
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of classes, or of values to predict."""
+        return self.card.num_outputs
+
+    @property
+    def graphs(self) -> list[Any]:
+        """The data objects; a single graph is a list of one."""
+        return self.data if isinstance(self.data, list) else [self.data]
+
+    def replace(self, **changes: Any) -> Bundle:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def blind(self, split: Split) -> Bundle:
+        """Return a copy for training on ``split``: labels outside its train and val parts are blanked.
+
+        The copy's only split is ``split`` with an empty test part. Features and edges are shared, not copied.
+        """
+        visible = torch.cat([split.train, split.val])
+        sealed = dataclasses.replace(split, test=torch.empty(0, dtype=torch.int64))
+        return self.replace(data=hide_labels(self.data, visible), splits=[sealed])
+
+    def check(self) -> None:
+        """Check splits and labels.
+
+        Raises:
+            DataError: a split is empty, overlaps itself or leaves the range; a label or an edge leaves its range.
+        """
+        size = len(self.data) if isinstance(self.data, list) else len(label_store(self.data).y)
+        expected = self.card.protocols[self.protocol].splits
+        if len(self.splits) != expected:
+            raise DataError(f"{self.benchmark}: {len(self.splits)} splits, the card says {expected}")
+        for split in self.splits:
+            self._check_split(split, size)
+        self._check_edges()
+        self._check_labels()
+
+    def _check_split(self, split: Split, size: int) -> None:
+        where = f"{self.benchmark} split {split.index}"
+        parts = {"train": split.train, "val": split.val, "test": split.test}
+        for name, part in parts.items():
+            if not len(part):
+                raise DataError(f"{where}: {name} is empty")
+            if part[0] < 0 or part[-1] >= size:
+                raise DataError(f"{where}: {name} leaves 0..{size - 1}")
+        if self.card.protocols[self.protocol].selection == "on-test":
+            del parts["val"]  # such a protocol selects on the test part; its card says so
+        together = torch.cat(list(parts.values()))
+        if len(together.unique()) != len(together):
+            raise DataError(f"{where}: train, val and test overlap")
+
+    def _check_edges(self) -> None:
+        for graph in self.graphs:
+            if isinstance(graph, HeteroData):
+                graph.validate()
+                continue
+            rows = [("edge_index", (graph.num_nodes, graph.num_nodes))]
+            if isinstance(graph, HypergraphData):
+                rows = [("hyperedge_index", (graph.num_nodes, graph.num_hyperedges or 0))]
+            for key, limits in rows:
+                index = graph.get(key)
+                if index is None or not index.numel():
+                    continue
+                low, high = index.min(dim=1).values, index.max(dim=1).values
+                if low.min() < 0 or high[0] >= limits[0] or high[1] >= limits[1]:
+                    raise DataError(f"{self.card.name}: {key} leaves its range")
+
+    def _check_labels(self) -> None:
+        used = torch.cat([part for s in self.splits for part in (s.train, s.val, s.test)]).unique()
+        if isinstance(self.data, list):
+            y = torch.cat([self.data[i].y for i in used.tolist()])
+        else:
+            y = label_store(self.data).y[used]
+        target, name = self.card.target, self.card.name
+        if target == "multiclass":
+            if y.dtype != torch.int64 or y.min() < 0 or y.max() >= self.num_outputs:
+                raise DataError(f"{name}: labels must be int64 in 0..{self.num_outputs - 1}")
+            return
+        known = y[~y.isnan()] if y.is_floating_point() else y
+        if y.is_floating_point() and not known.isfinite().all():
+            raise DataError(f"{name}: a target is infinite")
+        if target != "regression" and not ((known == 0) | (known == 1)).all():
+            raise DataError(f"{name}: labels must be 0, 1 or NaN")

@@ -1,0 +1,74 @@
+"""Splits that have no file: drawn from stored seeds, so that everybody has the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnnzoo.datasets.bundle import Split
+
+__all__ = ["from_masks", "per_class", "planetoid_random"]
+
+
+def from_masks(train: Tensor, val: Tensor, test: Tensor) -> list[Split]:
+    """Turn boolean masks, ``[num_nodes]`` or ``[num_nodes, num_splits]``, into splits."""
+    masks = [mask.reshape(len(mask), -1).T for mask in (train, val, test)]
+    return [Split(i, *(mask[i].nonzero().flatten() for mask in masks)) for i in range(len(masks[0]))]
+
+
+def _split(index: int, *parts: np.ndarray) -> Split:
+    return Split(index, *map(torch.from_numpy, parts))
+
+
+def _generator(seed: int) -> np.random.RandomState:
+    # the one generator of the Python world whose streams are promised never to change
+    return np.random.RandomState(seed)
+
+
+def per_class(y: Tensor, fractions: Sequence[float], num_splits: int) -> list[Split]:
+    """Split every class by the fractions of train and val; the rest is test. Split ``i`` is drawn from seed ``i``.
+
+    Sizes are rounded down per class, but every class of three or more members is in all parts.
+
+    Args:
+        y: classes, ``[num_nodes]``.
+        fractions: of train and of val.
+        num_splits: how many splits to draw.
+    """
+    splits = []
+    for seed in range(num_splits):
+        rng = _generator(seed)
+        parts: list[list[np.ndarray]] = [[], [], []]
+        for label in np.unique(y.numpy()):
+            members = rng.permutation(np.flatnonzero(y.numpy() == label))
+            train = max(1, int(fractions[0] * len(members)))
+            val = train + max(1, int(fractions[1] * len(members)))
+            for part, chosen in zip(parts, np.split(members, [train, val]), strict=True):
+                part.append(chosen)
+        splits.append(_split(seed, *(np.concatenate(part) for part in parts)))
+    return splits
+
+
+def planetoid_random(
+    y: Tensor, num_splits: int, train_per_class: int = 20, val: int = 500, test: int = 1000
+) -> list[Split]:
+    """Draw training nodes of every class, then val and test out of the rest; split ``i`` is drawn from seed ``i``.
+
+    Args:
+        y: classes, ``[num_nodes]``.
+        num_splits: how many splits to draw.
+        train_per_class: training nodes of each class.
+        val: validation nodes in all.
+        test: test nodes in all.
+    """
+    splits = []
+    for seed in range(num_splits):
+        rng = _generator(seed)
+        classes = [np.flatnonzero(y.numpy() == label) for label in np.unique(y.numpy())]
+        train = np.concatenate([rng.permutation(members)[:train_per_class] for members in classes])
+        rest = rng.permutation(np.setdiff1d(np.arange(len(y)), train))
+        splits.append(_split(seed, train, rest[:val], rest[val : val + test]))
+    return splits

@@ -1,0 +1,92 @@
+"""The schema of a record. Old lines are upgraded when they are read, by pure functions, and never rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["SCHEMA", "Cost", "Key", "Record", "Result", "upgrade"]
+
+SCHEMA = 1
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""``UPGRADES[n]`` turns a line of schema n into one of schema n + 1."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Key(_Part):
+    """What was run. Two records with equal keys are the same experiment, and their ``result`` must be equal."""
+
+    model: str
+    strategy: str
+    benchmark: str = Field(description="dataset@protocol")
+    config: str = Field(description="hash of the resolved configuration, stored once in configs/<hash>.json")
+    data: str = Field(description="digest of the dataset's tensors")
+    split: int
+    split_hash: str
+    seed: int
+
+
+class Result(_Part):
+    """What came out; bit-equal for equal keys on one kind of processor with equal ``threads``."""
+
+    metric: str
+    test: dict[str, float] = Field(description="fractions (accuracy 0.88), or the target's unit")
+    val: dict[str, float]
+    val_loss: float
+    rows: dict[str, int] = Field(description="nodes or graphs in train, val and test")
+    epoch: int = Field(description="the selected epoch")
+    epochs: int = Field(description="epochs that ran")
+    parameters: int
+    digest: str = Field(description="of the selected weights")
+
+
+class Cost(_Part):
+    """What it took, and where: differs from run to run."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_memory_mib: float
+    device: str
+    processor: str
+    threads: int
+    gnnzoo: str
+    torch: str
+    pyg: str
+    python: str
+    commit: str | None = None
+    date: str
+
+
+class Record(_Part):
+    """One line of ``<results>/<dataset@protocol>/<model>.jsonl``."""
+
+    schema_: int = Field(SCHEMA, alias="schema")
+    key: Key
+    result: Result
+    cost: Cost
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def line(self) -> str:
+        """Return the record as one line of JSON, with its line end."""
+        return self.model_dump_json(by_alias=True) + "\n"
+
+
+def upgrade(line: dict[str, Any]) -> Record:
+    """Return the record of a parsed line of any schema up to ours.
+
+    Raises:
+        ValueError: the line is of a newer schema, or not a record.
+    """
+    version = line.get("schema")
+    if not isinstance(version, int) or version > SCHEMA:
+        raise ValueError(f"schema {version!r} is not known here (1 to {SCHEMA} are): a newer gnnzoo wrote it")
+    for number in range(version, SCHEMA):
+        line = UPGRADES[number](line)
+    return Record.model_validate(line)

@@ -1,0 +1,252 @@
+"""One cell: one configuration × one split × one seed, from data to record, at most once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from gnnzoo.atomic import write_text
+from gnnzoo.datasets import Bundle, Split, load_dataset
+from gnnzoo.datasets.pretransform import apply_pre_transform
+from gnnzoo.errors import GnnzooError, StorageError
+from gnnzoo.leaderboard import Key, Record, Result, Store
+from gnnzoo.models.build import model_arguments, save_model
+from gnnzoo.registry import MODELS, STRATEGIES
+from gnnzoo.runner.checkpoint import Checkpoint, Interrupted
+from gnnzoo.runner.config import Config, resolve
+from gnnzoo.runner.engine import DivergedError, Fit, evaluate, fit, rng_state, seed_everything, set_rng_state
+from gnnzoo.runner.hardware import cost, pick_device
+from gnnzoo.runner.planning import Cell, Execution
+from gnnzoo.strategies import Strategy
+from gnnzoo.tasks import Task, create_task
+from gnnzoo.transforms import prepare
+
+__all__ = ["Trained", "cell_key", "load_prepared", "pre_transformed", "retrain", "run_cell", "train_cell"]
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class Trained:
+    """A model with its selected weights, and how it got them."""
+
+    model: nn.Module
+    arguments: dict[str, Any]
+    bundle: Bundle
+    fit: Fit
+
+
+@lru_cache(maxsize=4)
+def _load(dataset: str, protocol: str, root: str | None, params: str, data: str) -> Bundle:
+    bundle = load_dataset(dataset, protocol, root, **json.loads(params))
+    transform = prepare(**json.loads(data))
+    graphs = [transform(graph) for graph in bundle.graphs]
+    return bundle.replace(data=graphs if isinstance(bundle.data, list) else graphs[0])
+
+
+def load_prepared(config: Config, root: str | None = None) -> Bundle:
+    """Load a benchmark and handle its input as ``data.*`` says; kept in memory for the next cell."""
+    sections = config.sections
+    texts = [json.dumps(sections[name], sort_keys=True) for name in ("dataset", "data")]
+    return _load(config.dataset, config.protocol, root, *texts)
+
+
+def pre_transformed(config: Config, bundle: Bundle, split: Split, seed: int) -> Bundle:
+    """Apply the model's own transform, once per dataset (per split where it uses training labels)."""
+    cls = MODELS.get(config.model)
+    if not hasattr(cls, "pre_transform"):
+        return bundle
+    transform = cls.pre_transform(**config.sections["model"])
+    if transform is None:
+        return bundle
+    return apply_pre_transform(transform, bundle, split, seed)
+
+
+def cell_key(cell: Cell, bundle: Bundle) -> Key:
+    """Return the identity of a cell's result."""
+    config, split = cell.config, bundle.splits[cell.split]
+    return Key(
+        model=config.model,
+        strategy=config.strategy,
+        benchmark=config.benchmark,
+        config=config.hash,
+        data=bundle.digest,
+        split=cell.split,
+        split_hash=split.hash,
+        seed=cell.seed,
+    )
+
+
+class _Context:
+    """What a strategy may ask for: a :class:`~gnnzoo.strategies.RunContext`."""
+
+    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None) -> None:
+        self.seed = cell.seed
+        self._cell, self._execution, self._checkpoint = cell, execution, checkpoint
+
+    def train(self, model: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
+        """Train another model on the same data, split and seed; the caller's random numbers are not touched."""
+        own = self._cell.config
+        config = resolve(model, own.dataset, own.protocol, layers=[("strategy", dict(settings or {}))])
+        config.sections["dataset"] = own.sections["dataset"]
+        cell = Cell(config, self._cell.split, self._cell.seed)
+        checkpoint = self._checkpoint.nested(f"{config.model}-{config.hash}") if self._checkpoint else None
+        with _own_random_numbers():
+            trained = train_cell(cell, self._execution, checkpoint)
+        return trained.model.eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def _own_random_numbers() -> Iterator[None]:
+    state = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
+
+
+def _task(bundle: Bundle) -> Task:
+    return create_task(bundle.card.task, bundle.card.target, bundle.metric)
+
+
+def _to(bundle: Bundle, device: torch.device) -> Bundle:
+    """Move data and splits; the splits' hashes were taken before."""
+    if device.type == "cpu":
+        return bundle
+    graphs = [graph.clone().to(device) for graph in bundle.graphs]
+    return bundle.replace(data=graphs if isinstance(bundle.data, list) else graphs[0])
+
+
+def train_cell(
+    cell: Cell, execution: Execution, checkpoint: Checkpoint | None = None, on_epoch: OnEpoch | None = None
+) -> Trained:
+    """Train one cell on a blind bundle: nothing here can see a test label.
+
+    A finished training that is asked for again with the same ``checkpoint`` comes from there.
+    """
+    config = cell.config
+    bundle = load_prepared(config, execution.root)
+    split = bundle.splits[cell.split]
+    device = pick_device(execution.device)
+    bundle = pre_transformed(config, bundle, split, cell.seed)
+    blind = _to(bundle.blind(split), device)
+    task = _task(bundle)
+
+    seed_everything(cell.seed)
+    hparams = {"out_channels": bundle.num_outputs, **config.sections["model"]}
+    arguments = model_arguments(config.model, blind.graphs, **hparams)
+    model = MODELS.get(config.model)(**arguments).to(device)
+    strategy: Strategy = STRATEGIES.get(config.strategy)(**config.sections["strategy"])
+    strategy.setup(model, blind, task, _Context(cell, execution, checkpoint))
+
+    seed_everything(cell.seed)
+    try:
+        done = fit(model, strategy, task, blind, blind.splits[0], config.train, cell.seed, checkpoint, on_epoch)
+    except torch.OutOfMemoryError as error:
+        raise GnnzooError(f"{cell}: out of memory on {device}: {str(error).splitlines()[0]}") from error
+    model.load_state_dict(done.states[-1])
+    return Trained(model, arguments, bundle, done)
+
+
+def _digest(states: list[dict[str, Tensor]]) -> str:
+    """Return 16 hexadecimal digits of the selected weights."""
+    sha = hashlib.sha256()
+    for state in states:
+        for name in sorted(state):
+            tensor = state[name].detach().cpu().contiguous()
+            sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+            sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return sha.hexdigest()[:16]
+
+
+def read_result(cell: Cell, trained: Trained, execution: Execution) -> Result:
+    """Read the test metric: the one place that looks at test labels, after selection, once."""
+    device = pick_device(execution.device)
+    bundle, done, config = _to(trained.bundle, device), trained.fit, cell.config
+    task, split = _task(bundle), bundle.splits[cell.split]
+    totals: dict[str, dict[str, float]] = {"val": {}, "test": {}}
+    val_loss = 0.0
+    for state in done.states:
+        trained.model.load_state_dict(state)
+        for stage in ("val", "test"):
+            batches = task.loader(bundle, split, stage, config.train.batch_size)  # type: ignore[arg-type]
+            seen = evaluate(task, trained.model, batches, config.train.eval_draws)
+            for name, value in seen.metrics.items():
+                totals[stage][name] = totals[stage].get(name, 0.0) + value / len(done.states)
+            if stage == "val":
+                val_loss += seen.loss / len(done.states)
+    return Result(
+        metric=task.metric,
+        test=totals["test"],
+        val=totals["val"],
+        val_loss=val_loss,
+        rows={stage: len(getattr(split, stage)) for stage in ("train", "val", "test")},
+        epoch=done.epoch,
+        epochs=done.epochs,
+        parameters=sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
+        digest=_digest(done.states),
+    )
+
+
+def run_cell(cell: Cell, execution: Execution, on_epoch: OnEpoch | None = None) -> tuple[Record, bool]:
+    """Return a cell's record and whether it was trained now; a cell that has a record is never trained again.
+
+    Two processes that want the same cell take turns: the second finds the first one's record.
+
+    Raises:
+        Interrupted: a stop was asked for; the cell's state is on disk.
+        GnnzooError: the cell cannot be run; nothing was recorded.
+    """
+    bundle = load_prepared(cell.config, execution.root)
+    key = cell_key(cell, bundle)
+    store = Store(execution.results)
+    work = store.work(key)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"results={execution.results} cannot be written to: {error.strerror}") from None
+    with FileLock(work / "lock"):
+        record = store.find(key)
+        if record is not None:
+            return record, False
+        checkpoint = Checkpoint(work / "state", execution.checkpoint)
+        try:
+            trained = train_cell(cell, execution, checkpoint, on_epoch)
+        except (Interrupted, DivergedError) as error:
+            raise type(error)(f"{cell}: {error}") from None
+        result = read_result(cell, trained, execution)
+        record = Record(key=key, result=result, cost=cost(trained.fit, pick_device(execution.device)))
+        keep(cell, trained, work)
+        store.save_config(cell.config.hash, cell.config.to_dict())
+        store.append(record)
+        checkpoint.discard()
+    return record, True
+
+
+def keep(cell: Cell, trained: Trained, work: Path) -> None:
+    """Write a trained model and its learning curves where :meth:`RunResult.model` finds them."""
+    config = cell.config.to_dict() | {"split": cell.split, "seed": cell.seed}
+    weights = {name: tensor.cpu() for name, tensor in trained.fit.states[-1].items()}
+    save_model(work / "model.pt", cell.config.model, trained.arguments, weights, config)
+    write_text(work / "history.json", json.dumps(trained.fit.history))
+
+
+def retrain(cell: Cell, execution: Execution) -> None:
+    """Train a recorded cell whose weights are not here, and keep them; the record stays what it is."""
+    store = Store(execution.results)
+    work = store.work(cell_key(cell, load_prepared(cell.config, execution.root)))
+    with FileLock(work / "lock"):
+        if not (work / "model.pt").exists():
+            checkpoint = Checkpoint(work / "state", execution.checkpoint)
+            keep(cell, train_cell(cell, execution, checkpoint), work)
+            checkpoint.discard()

@@ -1,0 +1,407 @@
+"""From names and settings to one checked configuration, before any data is touched and without torch.
+
+Precedence, low to high: defaults.yaml < dataset < model ``defaults`` < strategy ``defaults`` < model
+``datasets.<benchmark>`` < strategy ``datasets.<benchmark>`` < suite < ``config=`` file < command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gnnzoo.cards import DatasetCard, ModelCard, StrategyCard
+from gnnzoo.errors import ConfigError, UnknownNameError, closest
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
+from gnnzoo.resources import config_dir, load_yaml, parse_value
+from gnnzoo.signature import check, validate
+from gnnzoo.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+__all__ = [
+    "CHOICES",
+    "SECTIONS",
+    "Config",
+    "DataConfig",
+    "Group",
+    "TrainConfig",
+    "flatten",
+    "parse_arguments",
+    "parse_indices",
+    "parse_seeds",
+    "resolve",
+]
+
+SECTIONS = ("model", "train", "data", "strategy", "dataset")
+"""Sections that dotted keys set: ``model.hidden_channels=64``, ``train.lr=0.01``, ..."""
+
+CHOICES = ("model", "dataset", "protocol", "strategy", "suite", "splits", "seeds", "jobs", "threads", "device")
+CHOICES += ("config", "results", "root", "save", "curves", "checkpoint")
+"""Keys that choose; they do not enter the configuration's hash, but for model, dataset, protocol and strategy."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class Group(_Section):
+    """Optimiser settings of one tagged group of parameters; what is not set is taken from ``train``."""
+
+    lr: PositiveFloat | None = None
+    weight_decay: NonNegativeFloat | None = None
+
+
+class TrainConfig(_Section):
+    """``train.*``: optimisation, selection and stopping.
+
+    A knob that is added later must default to None (off): None does not enter the hash, so old records stay valid.
+    """
+
+    epochs: PositiveInt = Field(200, description="at most so many passes over the training data")
+    lr: PositiveFloat = Field(0.01, description="learning rate")
+    weight_decay: NonNegativeFloat = Field(0.0, description="L2 decay of the optimiser (adamw, lamb: decoupled)")
+    optimizer: Literal["adam", "adamw", "lamb"] = Field("adam", description="optimiser")
+    groups: dict[str, Group] | None = Field(None, description="lr and weight_decay of the model's tagged parameters")
+    batch_size: PositiveInt = Field(32, description="graphs per step; tasks on one graph are full batch")
+    schedule: Literal["step", "cosine", "plateau"] | None = Field(None, description="learning-rate schedule")
+    schedule_epochs: PositiveInt | None = Field(None, description="step: epochs between drops; plateau: patience")
+    schedule_factor: PositiveFloat | None = Field(None, lt=1, description="step, plateau: lr is multiplied by it")
+    schedule_monitor: Literal["val_loss", "train_loss"] | None = Field(None, description="plateau: what must fall")
+    warmup_epochs: PositiveInt | None = Field(None, description="lr rises linearly from 0 over so many epochs")
+    clip_norm: PositiveFloat | None = Field(None, description="gradients are scaled down to this global norm")
+    l1: PositiveFloat | None = Field(None, description="weight of the sum of absolute parameters in the loss")
+    l2: PositiveFloat | None = Field(None, description="weight of the sum of squared parameters in the loss")
+    selection: Literal["val_loss", "val_metric", "last", "mean_last"] = Field(
+        "val_metric", description="the epoch that is reported; mean_last: mean metric of the last selection_window"
+    )
+    selection_window: PositiveInt | None = Field(None, description="mean_last: how many evaluations")
+    stopping: Literal["patience", "window"] | None = Field(None, description="rule for stopping early")
+    patience: PositiveInt | None = Field(None, description="patience: epochs without a best; window: its length")
+    stop_monitor: Literal["loss", "metric"] = Field("loss", description="what stopping looks at, on validation")
+    stop_after: NonNegativeInt | None = Field(None, description="window: no stop up to this epoch")
+    eval_every: PositiveInt = Field(1, description="epochs between evaluations")
+    eval_draws: PositiveInt = Field(1, description="predictions are averaged over so many forward passes")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _none_is_off(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+    def complain(self) -> str | None:
+        """Return what does not fit together, in one line, or None."""
+        rules = [
+            (self.stopping and not self.patience, f"train.stopping={self.stopping} needs train.patience"),
+            (
+                self.selection == "mean_last" and not self.selection_window,
+                "train.selection=mean_last needs train.selection_window",
+            ),
+            (
+                self.schedule in ("step", "plateau") and not self.schedule_epochs,
+                f"train.schedule={self.schedule} needs train.schedule_epochs",
+            ),
+            (
+                self.eval_every > self.epochs,
+                f"train.eval_every={self.eval_every} is more than train.epochs={self.epochs}",
+            ),
+        ]
+        return next((text for wrong, text in rules if wrong), None)
+
+
+class DataConfig(_Section):
+    """``data.*``: input handling that papers do differently; it never changes split or metric."""
+
+    normalize_features: Literal["none", "row"] = Field("none", description="row: each row divided by its sum")
+    undirected: bool = Field(False, description="add the reverse of every edge, drop duplicates")
+    self_loops: Literal["keep", "add", "remove"] = Field("keep", description="what happens to edges from v to v")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One resolved configuration of one model on one benchmark.
+
+    Attributes:
+        sections: the values of ``model``, ``train``, ``data``, ``strategy``, ``dataset``, checked, with all defaults.
+        sources: for every dotted key, the file or place that set it.
+        notes: what a user should be told, such as a protocol that the model's card chose.
+    """
+
+    model: str
+    dataset: str
+    protocol: str
+    strategy: str
+    sections: dict[str, dict[str, Any]]
+    sources: dict[str, str] = field(default_factory=dict, compare=False)
+    notes: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def benchmark(self) -> str:
+        """``dataset@protocol``."""
+        return f"{self.dataset}@{self.protocol}"
+
+    @property
+    def train(self) -> TrainConfig:
+        """The ``train`` section as its schema."""
+        return TrainConfig(**self.sections["train"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is stored with records, and what :meth:`hash` is taken of."""
+        names = {key: getattr(self, key) for key in ("model", "dataset", "protocol", "strategy")}
+        return {"names": names} | {key: _without_none(value) for key, value in self.sections.items()}
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that differ when anything that may change a result differs."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(v) for key, v in value.items() if v is not None}
+    return value
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``("train.lr", 0.01)`` for every leaf of nested mappings; keys may be dotted already."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
+    """Split ``key=value`` words of a command line.
+
+    Raises:
+        ConfigError: a word without ``=``, or a key given twice.
+    """
+    found: dict[str, Any] = {}
+    for word in arguments:
+        key, sign, text = word.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"expected key=value, got {word!r}{closest(word, CHOICES) if word else ''}")
+        if key in found:
+            raise ConfigError(f"{key} is given twice")
+        found[key] = text if key in CHOICES else parse_value(text)
+    return found
+
+
+def _integers(value: Any, key: str) -> list[int]:
+    """Read ``3``, ``"0,3"``, ``"0-4"`` or ``[0, 3]``."""
+    words = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",")
+    found: list[int] = []
+    for word in (str(w).strip() for w in words):
+        first, dash, last = word.partition("-")
+        if not word:
+            continue
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ConfigError(
+                f"{key}={value}: {word!r} is not a number such as 3, a list such as 0,3 or a range such as 0-4"
+            )
+        found += range(int(first), int(last) + 1) if dash else [int(first)]
+    if not found:
+        raise ConfigError(f"{key}={value}: names nothing")
+    return list(dict.fromkeys(found))
+
+
+def parse_indices(value: Any, count: int, benchmark: str) -> list[int]:
+    """Read ``splits=``: ``all``, ``3``, ``0,3``, ``0-4``.
+
+    Raises:
+        ConfigError: not such a list, or a split that the protocol does not have.
+    """
+    if value is None or value == "all":
+        return list(range(count))
+    found = _integers(value, "splits")
+    for index in found:
+        if index >= count:
+            raise ConfigError(f"splits={value}: {benchmark} has {count} split{'s'[: count > 1]}, 0 to {count - 1}")
+    return found
+
+
+def parse_seeds(value: Any) -> list[int]:
+    """Read ``seeds=``: ``3`` means 0, 1, 2; a list such as ``5,7`` or ``[43]`` means those."""
+    text = str(value)
+    if isinstance(value, list | tuple) or "," in text or "-" in text or "[" in text:
+        return _integers(value, "seeds")
+    (count,) = _integers(value, "seeds")
+    if count < 1:
+        raise ConfigError(f"seeds={value}: at least one")
+    return list(range(count))
+
+
+def _names_and_settings(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell choices (``model=sheaf``) from settings (``model.dropout=0.5``)."""
+    choices: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for key, value in flatten(values):
+        section, dot, rest = key.partition(".")
+        if dot and section in SECTIONS and rest == "name":
+            choices[section] = value
+        elif dot and section in SECTIONS:
+            settings[key] = value
+        elif key in CHOICES:
+            choices[key] = value
+        elif key in SECTIONS:  # an empty mapping in a file
+            continue
+        else:
+            known = [*CHOICES, *(f"{s}." for s in SECTIONS)]
+            known += [f"{s}.{name}" for s, schema in _SCHEMAS.items() for name in schema.model_fields]
+            raise ConfigError(f"unknown key {key}{where}{closest(key, known)}")
+    return choices, settings
+
+
+_SCHEMAS: dict[str, type[BaseModel]] = {"train": TrainConfig, "data": DataConfig}
+
+
+def load_choices(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Split what a user gave into choices and layers of settings, the ``config=`` file below the command line."""
+    choices, settings = _names_and_settings(values, "")
+    layers = [("command line", settings)]
+    if "config" in choices:
+        path = Path(choices["config"])
+        file_choices, file_settings = _names_and_settings(load_yaml(path), f" in {path}")
+        choices = file_choices | choices
+        layers.insert(0, (str(path), file_settings))
+    return choices, layers
+
+
+def _protocol(
+    dataset: DatasetCard, asked: str | None, methods: Iterable[tuple[str, ModelCard | StrategyCard]], notes: list[str]
+) -> str:
+    """Return the asked protocol, else the one that the model's or strategy's card names, else the dataset's default."""
+    if asked is not None:
+        if asked not in dataset.protocols:
+            raise UnknownNameError("protocol", asked, dataset.protocols, f"dataset {dataset.name}")
+        return asked
+    for kind, card in methods:
+        named = card.protocols.get(dataset.name)
+        if named is not None and named != dataset.default_protocol:
+            if named not in dataset.protocols:
+                raise UnknownNameError("protocol", named, dataset.protocols, f"the card of {kind} {card.name}")
+            default = dataset.default_protocol
+            notes.append(f"protocol {named}: named by {kind} {card.name} (default of {dataset.name}: {default})")
+            return named
+    return dataset.default_protocol
+
+
+def _check_fit(kind: str, card: ModelCard | StrategyCard, dataset: DatasetCard, registry: Any) -> None:
+    """Refuse a model or strategy on a dataset that it is not for, naming some that are."""
+    problem = None
+    if dataset.task not in card.tasks:
+        problem = f"is for {' and '.join(card.tasks)} tasks, {dataset.name} is a {dataset.task} task"
+    elif dataset.structure not in card.structures:
+        problem = f"works on a {' or '.join(card.structures)}, {dataset.name} is a {dataset.structure}"
+    if problem:
+        fitting = registry.list(task=dataset.task, structure=dataset.structure) if _has(registry, dataset) else []
+        hint = f"; {kind}s that fit: {', '.join(fitting[:8])}" if fitting else ""
+        raise ConfigError(f"{kind} {card.name} {problem}{hint}")
+
+
+def _has(registry: Any, dataset: DatasetCard) -> bool:
+    facets = [registry.card(name).facets() for name in registry.names()]
+    return any(dataset.task in f["task"] for f in facets) and any(dataset.structure in f["structure"] for f in facets)
+
+
+def resolve(
+    model: str,
+    dataset: str,
+    protocol: str | None = None,
+    strategy: str | None = None,
+    suite: str | None = None,
+    layers: Iterable[tuple[str, Mapping[str, Any]]] = (),
+    signatures: bool = True,
+) -> Config:
+    """Merge and check everything that determines a result.
+
+    Args:
+        model: a registered name or alias.
+        dataset: a registered name or alias, or ``dataset@protocol``.
+        protocol: one of the dataset's; default: named by the model's card, else the dataset's default.
+        strategy: a registered name or alias.
+        suite: a suite whose settings apply.
+        layers: ``(source, {"train.lr": 0.01, ...})``, low to high.
+        signatures: also check ``model``, ``strategy`` and ``dataset`` keys against constructors, which imports torch.
+
+    Raises:
+        ConfigError: a name, key, type, value or combination that cannot be; the nearest valid choice is named.
+    """
+    dataset, at, in_name = dataset.partition("@")
+    if at and protocol is not None and protocol != in_name:
+        raise ConfigError(f"dataset={dataset}@{in_name} and protocol={protocol} disagree")
+    defaults = load_yaml(config_dir() / "defaults.yaml")
+    model_card, dataset_card = MODELS.card(model), DATASETS.card(dataset)
+    strategy_card = STRATEGIES.card(strategy or defaults["strategy"])
+    _check_fit("model", model_card, dataset_card, MODELS)
+    _check_fit("strategy", strategy_card, dataset_card, STRATEGIES)
+    notes: list[str] = []
+    methods = (("model", model_card), ("strategy", strategy_card))
+    protocol = _protocol(dataset_card, in_name or protocol, methods, notes)
+    benchmark = f"{dataset_card.name}@{protocol}"
+
+    stack: list[tuple[str, Mapping[str, Any]]] = [
+        ("defaults.yaml", {key: defaults[key] for key in _SCHEMAS}),
+        (f"datasets/{dataset_card.name}.yaml", dataset_card.defaults.model_dump()),
+        (f"models/{model_card.name}.yaml", model_card.defaults.model_dump()),
+        (f"strategies/{strategy_card.name}.yaml", strategy_card.defaults.model_dump()),
+    ]
+    for folder, method in (("models", model_card), ("strategies", strategy_card)):
+        if benchmark in method.datasets:
+            setting = method.datasets[benchmark]
+            values = setting.model_dump(exclude={"source"})
+            stack.append((f"{folder}/{method.name}.yaml {benchmark} ({setting.source})", values))
+    if suite is not None:
+        suite_card = SUITES.card(suite)
+        stack.append((f"suites/{suite_card.name}.yaml", suite_card.settings.model_dump()))
+    stack += layers
+
+    merged: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, values in stack:
+        for key, value in flatten(values):
+            if value != {}:
+                merged[key], sources[key] = value, source
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key, value in merged.items():
+        section, _, path = key.partition(".")
+        _put(sections[section], path.split("."), value, key)
+
+    for section, schema in _SCHEMAS.items():
+        sections[section] = check(schema, sections[section], section).model_dump()
+    complaint = TrainConfig(**sections["train"]).complain()
+    if complaint:
+        raise ConfigError(complaint)
+    for tag in sections["train"]["groups"] or {}:
+        if tag not in model_card.parameter_groups:
+            hint = closest(tag, model_card.parameter_groups)
+            raise ConfigError(f"train.groups.{tag}: model {model_card.name} has no such parameter group{hint}")
+    if signatures:
+        sections["model"] = validate(MODELS.get(model_card.name), sections["model"], "model", RESERVED)
+        sections["strategy"] = validate(STRATEGIES.get(strategy_card.name), sections["strategy"], "strategy")
+        loader = DATASETS.get(dataset_card.name)
+        sections["dataset"] = validate(loader, sections["dataset"], "dataset", ("card", "protocol", "files"))
+    return Config(model_card.name, dataset_card.name, protocol, strategy_card.name, sections, sources, notes)
+
+
+RESERVED = ("in_channels", "out_channels")
+"""Constructor arguments that the data decides."""
+
+
+def _put(target: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+    for part in path[:-1]:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"{key}: {part} is a value, not a section")
+    target[path[-1]] = value
+
+
+def default_results() -> Path:
+    """Return the folder of records when ``results=`` is not given: ``$GNNZOO_RESULTS``, else ``./results``."""
+    return Path(os.environ.get("GNNZOO_RESULTS") or "results")

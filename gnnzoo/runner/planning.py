@@ -1,0 +1,110 @@
+"""What a run will do, checked in full before any data is touched; without torch, but for constructors' signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnnzoo.errors import ConfigError
+from gnnzoo.registry import DATASETS, SUITES
+from gnnzoo.runner.config import Config, default_results, load_choices, parse_indices, parse_seeds, resolve
+
+__all__ = ["Cell", "Execution", "Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How to run, which does not change what comes out (but for ``device``)."""
+
+    results: Path
+    device: str = "auto"
+    threads: int = 1
+    root: str | None = None
+    checkpoint: float = 10.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is run at most once."""
+
+    config: Config
+    split: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.config.model} {self.config.benchmark} split {self.split} seed {self.seed}"
+
+
+@dataclass
+class Plan:
+    """What a run will do."""
+
+    configs: list[Config]
+    cells: list[Cell]
+    execution: Execution
+    jobs: int = 1
+    save: Path | None = None
+    curves: Path | None = None
+
+
+def _as_list(value: Any) -> list[str]:
+    words = value if isinstance(value, list | tuple) else str(value).split(",")
+    return [str(word).strip() for word in words if str(word).strip()]
+
+
+def _positive(value: Any, key: str) -> int:
+    if not str(value).isdigit() or int(value) < 1:
+        raise ConfigError(f"{key}={value}: a whole number of at least 1")
+    return int(value)
+
+
+def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
+    """Check everything that was asked for and say what will run, before any data is touched.
+
+    Args:
+        values: choices and settings as on the command line: ``{"model": "sheaf", "train.lr": 0.01, ...}``.
+        signatures: also check model, strategy and dataset keys against constructors.
+
+    Raises:
+        ConfigError: something cannot be, with the nearest valid choice.
+    """
+    choices, layers = load_choices(values)
+    suite = choices.get("suite")
+    suite_card = SUITES.card(suite) if suite else None
+    models = _as_list(choices.get("model") or (suite_card.models if suite_card else []))
+    benchmarks = _as_list(choices.get("dataset") or (suite_card.benchmarks if suite_card else []))
+    for key, given in (("model", models), ("dataset", benchmarks)):
+        if not given:
+            raise ConfigError(f"{key}= is missing; gnnzoo list {key}s shows the choices")
+    configs = [
+        resolve(model, benchmark, choices.get("protocol"), choices.get("strategy"), suite, layers, signatures)
+        for benchmark in benchmarks
+        for model in models
+    ]
+    seeds = parse_seeds(choices.get("seeds", 1))
+    cells = []
+    for config in configs:
+        count = DATASETS.card(config.dataset).protocols[config.protocol].splits
+        splits = parse_indices(choices.get("splits"), count, config.benchmark)
+        cells += [Cell(config, split, seed) for split in splits for seed in seeds]
+    try:
+        every = float(choices.get("checkpoint", 10))
+    except ValueError:
+        raise ConfigError(f"checkpoint={choices['checkpoint']}: a number of seconds") from None
+    if not 0 <= every < float("inf"):
+        raise ConfigError(f"checkpoint={choices['checkpoint']}: a number of seconds, 0 or more")
+    execution = Execution(
+        results=Path(choices.get("results") or default_results()),
+        device=str(choices.get("device", "auto")),
+        threads=_positive(choices.get("threads", 1), "threads"),
+        root=choices.get("root"),
+        checkpoint=every,
+    )
+    save, curves = (Path(choices[k]) if k in choices else None for k in ("save", "curves"))
+    if save and len(cells) > 1:
+        raise ConfigError(f"save={save} keeps one model, this run trains {len(cells)}: choose with splits=0 seeds=1")
+    if curves and curves.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"curves={curves}: the name must end in .png, .svg or .pdf")
+    return Plan(configs, cells, execution, _positive(choices.get("jobs", 1), "jobs"), save, curves)

@@ -1,0 +1,89 @@
+"""Predictions of a saved model, as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+import torch
+
+from gnnzoo.atomic import write_text
+from gnnzoo.errors import ConfigError
+from gnnzoo.models.build import load_model, read_model_file
+from gnnzoo.runner.cell import load_prepared, pre_transformed
+from gnnzoo.runner.config import Config, resolve
+from gnnzoo.runner.hardware import pick_device
+from gnnzoo.tasks import forward
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: str | os.PathLike[str],
+    dataset: str,
+    out: str | os.PathLike[str],
+    device: str = "auto",
+    root: str | None = None,
+) -> int:
+    """Write the predictions of a saved model on all nodes (or graphs) of a dataset.
+
+    Columns: ``node`` or ``graph`` (its number), ``prediction`` (a class, or values ``value_0``, ...), and for classes
+    ``probability_0``, .... Input is handled as in the model's training.
+
+    Args:
+        model: a file that ``save=`` wrote.
+        dataset: a dataset with the features and outputs of the one that the model was trained on.
+        out: the CSV file, written at once.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        root: where raw files are searched first.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        GnnzooError: the file is no saved model, or the dataset does not fit it.
+    """
+    content = read_model_file(model)
+    trained = content["config"]
+    sections = {key: trained[key] for key in ("model", "train", "data", "strategy")}
+    own = dataset.partition("@")[0] == trained["names"]["dataset"]
+    layers = [(str(model), {key: value for key, value in sections.items() if key != "strategy"})]
+    if own:
+        layers.append((str(model), {"dataset": trained["dataset"]}))
+    protocol = trained["names"]["protocol"] if own and "@" not in dataset else None
+    config: Config = resolve(content["model"], dataset, protocol, layers=layers)
+    bundle = load_prepared(config, root)
+    split = bundle.splits[min(trained.get("split", 0), len(bundle.splits) - 1)]
+    bundle = pre_transformed(config, bundle, split, trained.get("seed", 0))
+    where = pick_device(device)
+    module = load_model(model).to(where)
+
+    outputs = []
+    with torch.no_grad():
+        for graph in bundle.graphs:
+            graph = graph.clone()
+            if bundle.card.task == "graph":
+                graph.batch = torch.zeros(graph.num_nodes, dtype=torch.int64)
+            try:
+                outputs.append(forward(module, graph.to(where)).cpu())
+            except RuntimeError as error:
+                raise ConfigError(f"{model} does not fit {dataset}: {str(error).splitlines()[0]}") from None
+    rows = torch.cat(outputs)
+
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    kind = "graph" if bundle.card.task == "graph" else "node"
+    if bundle.card.target == "multiclass":
+        writer.writerow([kind, "prediction", *(f"probability_{c}" for c in range(rows.size(1)))])
+        for number, (label, p) in enumerate(zip(rows.argmax(1).tolist(), rows.softmax(1).tolist(), strict=True)):
+            writer.writerow([number, label, *(f"{value:.6g}" for value in p)])
+    else:
+        values = rows if bundle.card.target == "regression" else rows.sigmoid()
+        names = "value" if bundle.card.target == "regression" else "probability"
+        writer.writerow([kind, *(f"{names}_{c}" for c in range(rows.size(1)))])
+        for number, row in enumerate(values.tolist()):
+            writer.writerow([number, *(f"{value:.6g}" for value in row)])
+    write_text(Path(out), file.getvalue())
+    return len(rows)

@@ -1,0 +1,125 @@
+"""The contract of a task, and how a model is called with a PyG data object."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.data.data import BaseData
+
+from gnnzoo.datasets import Bundle, Split
+from gnnzoo.datasets.bundle import label_store
+from gnnzoo.errors import ConfigError
+from gnnzoo.tasks.metrics import score
+
+__all__ = ["Batch", "Stage", "Task", "collect", "forward"]
+
+Stage = Literal["train", "val", "test"]
+
+_FORBIDDEN = {"y", "train_mask", "val_mask", "test_mask", "data", "batch_data"}
+
+
+@lru_cache(maxsize=256)
+def _arguments(model_type: type[nn.Module]) -> tuple[tuple[str, bool], ...]:
+    """Return the names of ``forward``'s parameters and whether each is required."""
+    found = []
+    for name, parameter in inspect.signature(model_type.forward).parameters.items():
+        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name in _FORBIDDEN:
+            raise ConfigError(f"{model_type.__name__}.forward may not take {name!r}: name the PyG attributes it reads")
+        found.append((name, parameter.default is inspect.Parameter.empty))
+    return tuple(found)
+
+
+def forward(model: nn.Module, data: BaseData) -> Tensor:
+    """Call ``model`` with ``data.<name>`` for each parameter of its ``forward``; optional ones only where present.
+
+    Raises:
+        ConfigError: the data lacks something that the model needs, or the model asks for labels or masks.
+    """
+    values: dict[str, Any] = {}
+    for name, required in _arguments(type(model)):
+        value = getattr(data, name, None)
+        if value is not None:
+            values[name] = value
+        elif required:
+            raise ConfigError(f"{type(model).__name__} needs {name!r}, which the data does not have")
+    return model(**values)
+
+
+@dataclass
+class Batch:
+    """What one step sees: data for the model, and which rows of the output are scored."""
+
+    data: BaseData
+    index: Tensor | None = None
+    """Rows of the model's output (``[num_rows]`` int64); None: all of them."""
+
+    def select(self, rows: Tensor) -> Tensor:
+        """Return the scored rows of an output or of the labels."""
+        return rows if self.index is None else rows[self.index]
+
+    @property
+    def y(self) -> Tensor:
+        """The labels of the scored rows."""
+        return self.select(label_store(self.data).y)
+
+
+class Task(ABC):
+    """Iteration and meaning of one kind of problem; has no state of its own.
+
+    Args:
+        target: ``multiclass``, ``binary``, ``multilabel`` or ``regression``.
+        metric: what the protocol reports, a name of :data:`gnnzoo.cards.METRICS`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, target: str, metric: str) -> None:
+        self.target, self.metric = target, metric
+
+    @abstractmethod
+    def loader(self, bundle: Bundle, split: Split, stage: Stage, batch_size: int, seed: int = 0) -> Iterable[Batch]:
+        """Return the batches of one stage; only ``train`` is shuffled, by ``seed`` alone."""
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the mean loss over the scored rows of a model's output (``[num_rows, num_outputs]``)."""
+        scored, y = batch.select(output), batch.y
+        if self.target == "multiclass":
+            return F.cross_entropy(scored, y)
+        if self.target == "regression":
+            y = y.view_as(scored)
+            return F.l1_loss(scored, y) if self.metric == "mae" else F.mse_loss(scored, y)
+        y = y.view_as(scored).to(scored.dtype)
+        known = ~y.isnan()
+        return F.binary_cross_entropy_with_logits(scored[known], y[known])
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return logits or values of the scored rows, ``[num_rows, num_outputs]``."""
+        return batch.select(forward(model, batch.data))
+
+    def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
+        """Score predictions by the protocol's metric."""
+        y = y if self.target == "multiclass" else y.view_as(outputs)
+        return {self.metric: score(self.metric, outputs, y, self.target)}
+
+
+@torch.no_grad()
+def collect(task: Task, model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, float]:
+    """Return all predictions, all labels and the mean loss over ``batches``, in evaluation mode."""
+    outputs, targets, total, rows = [], [], 0.0, 0
+    for batch in batches:
+        output = forward(model, batch.data)
+        outputs.append(batch.select(output))
+        targets.append(batch.y)
+        total += float(task.loss(output, batch)) * len(targets[-1])
+        rows += len(targets[-1])
+    return torch.cat(outputs), torch.cat(targets), total / max(rows, 1)

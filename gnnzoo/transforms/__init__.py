@@ -1,0 +1,5 @@
+"""What is done to data before a model sees it."""
+
+from gnnzoo.transforms.prepare import prepare
+
+__all__ = ["prepare"]

@@ -1,0 +1,16 @@
+"""Number types shared by constructors and configuration: a range stated once is checked everywhere, without torch.
+
+A constructor writes ``dropout: Dropout = 0.5``; the runner builds its validation from that signature.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+__all__ = ["Dropout", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt", "Probability"]
+
+Dropout = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+"""A probability of dropping, in [0, 1): dropping everything is a mistake, not a setting."""
+
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A probability in [0, 1]."""

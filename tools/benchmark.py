@@ -1,0 +1,301 @@
+"""Measure the kernels and models on fixed workloads, next to a plain formulation in the same run.
+
+    python tools/benchmark.py [ops sheaf dagnn ...] [--repeats N] [--json FILE] [--markdown FILE]
+
+CPU seconds per training step (forward, backward, Adam; ``time.process_time``, one thread, median of interleaved
+repeats) and peak memory of a fresh process. Only ratios of one run mean anything. Exit status 1 if a ratio misses its
+bar or if fast and plain disagree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from plain import PlainDAGNN, PlainSheaf
+from torch_geometric.utils import scatter
+
+from gnnzoo import ops
+from gnnzoo.models.dagnn import DAGNN
+from gnnzoo.models.sheaf import NeuralSheafDiffusion, SheafGraph
+
+Step = Callable[[], object]
+
+
+@dataclass
+class Workload:
+    """A fast way and a plain way to do one thing, and how much faster the fast one must be."""
+
+    name: str
+    fast: Callable[[], Step]
+    plain: Callable[[], Step] | None = None
+    ratio: float = 0.0
+    seconds: float = float("inf")
+    gap: Callable[[], float] | None = None
+    group: str = field(default="", kw_only=True)
+
+
+@dataclass
+class Result:
+    workload: str
+    fast_ms: float
+    plain_ms: float | None
+    ratio: float | None
+    bar: str
+    fast_mib: int
+    plain_mib: int | None
+    gap: float | None
+    passed: bool
+
+
+def random_graph(num_nodes: int, num_directed: int, seed: int = 0) -> Tensor:
+    """Return an undirected simple graph whose degrees vary as in a web graph, with both directions of each edge."""
+    generator = torch.Generator().manual_seed(seed)
+    popularity = torch.rand(num_nodes, generator=generator).pow(-0.5)
+    keys = torch.empty(0, dtype=torch.int64)
+    while keys.numel() < num_directed // 2:
+        pairs = torch.multinomial(popularity, 2 * num_directed, replacement=True, generator=generator).view(2, -1)
+        low, high = pairs.min(0).values, pairs.max(0).values
+        keys = torch.cat([keys, (low * num_nodes + high)[low < high]]).unique()
+    keys = keys[torch.randperm(keys.numel(), generator=generator)[: num_directed // 2]].sort().values
+    low, high = keys // num_nodes, keys % num_nodes
+    return torch.stack([torch.cat([low, high]), torch.cat([high, low])])
+
+
+def training_step(model: nn.Module, x: Tensor, edge_index: Tensor, num_classes: int) -> Step:
+    """Return a function that does one full-batch training step."""
+    y = torch.arange(x.size(0)) % num_classes
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x, edge_index), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def disagreement(fast: nn.Module, plain: nn.Module, x: Tensor, edge_index: Tensor) -> float:
+    """Return the relative difference of the two outputs in evaluation mode."""
+    with torch.no_grad():
+        a, b = fast.eval()(x, edge_index), plain.eval()(x, edge_index)
+    return float((a - b).norm() / b.norm())
+
+
+def model_workload(
+    name: str,
+    make: Callable[[], nn.Module],
+    make_plain: Callable[..., nn.Module],
+    data: Callable[[], tuple[Tensor, Tensor]],
+    num_classes: int,
+    ratio: float,
+) -> Workload:
+    def build(plain: bool) -> tuple[nn.Module, Tensor, Tensor]:
+        x, edge_index = data()
+        torch.manual_seed(0)
+        model = make()
+        return (make_plain(model, edge_index, x.size(0)) if plain else model), x, edge_index
+
+    def gap() -> float:
+        (fast, x, edge_index), (plain, *_) = build(False), build(True)
+        return disagreement(fast, plain, x, edge_index)
+
+    steps = [lambda plain=plain: training_step(*build(plain), num_classes) for plain in (False, True)]
+    return Workload(name, steps[0], steps[1], ratio, gap=gap)
+
+
+def dense_features(num_nodes: int, width: int, edges: int) -> tuple[Tensor, Tensor]:
+    return torch.rand(num_nodes, width, generator=torch.Generator().manual_seed(1)), random_graph(num_nodes, edges)
+
+
+def words(num_nodes: int, width: int, edges: int, density: float) -> tuple[Tensor, Tensor]:
+    x = (torch.rand(num_nodes, width, generator=torch.Generator().manual_seed(1)) < density).float()
+    return x / x.sum(1, keepdim=True).clamp(min=1), random_graph(num_nodes, edges)
+
+
+def sheaf_workloads() -> list[Workload]:
+    chameleon = partial(dense_features, 2277, 2325, 62742)
+    common = {"hidden_channels": 32, "dropout": 0.0}
+    diag = common | {"sheaf": "diag", "stalk_dim": 4, "add_lp": True, "num_layers": 5, "second_linear": True}
+    cases = [
+        ("Diag d=4+lp, 5 layers", diag | {"input_dropout": 0.7}, 8.0),
+        ("Bundle d=3, 2 layers", common | {"sheaf": "bundle", "stalk_dim": 3}, 4.0),
+        ("General d=3, 2 layers", common | {"sheaf": "general", "stalk_dim": 3}, 5.0),
+    ]
+    workloads = [
+        model_workload(
+            f"sheaf chameleon {name}", partial(NeuralSheafDiffusion, 2325, 5, **kwargs), PlainSheaf, chameleon, 5, bar
+        )
+        for name, kwargs, bar in cases
+    ]
+
+    def construct() -> Step:
+        edge_index = random_graph(5201, 2 * 108_536)
+
+        def step() -> None:
+            SheafGraph(edge_index.clone(), 5201).pattern("bundle", 3, (1,), True, torch.float32)
+
+        return step
+
+    return [*workloads, Workload("sheaf index construction, squirrel", construct, seconds=0.5)]
+
+
+def dagnn_workloads() -> list[Workload]:
+    cora = partial(words, 2708, 1433, 10556, 0.0127)
+    return [model_workload("dagnn cora K=10", partial(DAGNN, 1433, 7), PlainDAGNN, cora, 7, 2.0)]
+
+
+def ops_workloads() -> list[Workload]:
+    def spmm(num_nodes: int, edges: int, width: int, weighted: bool, plain: bool) -> Step:
+        edge_index = random_graph(num_nodes, edges)
+        x = torch.rand(num_nodes, width, requires_grad=True)
+        weight = torch.rand(edges, requires_grad=weighted)
+
+        def step() -> None:
+            x.grad = weight.grad = None
+            if plain:
+                messages = weight.unsqueeze(1) * x[edge_index[0]]
+                out = scatter(messages, edge_index[1], dim=0, dim_size=num_nodes, reduce="sum")
+            else:
+                out = ops.spmm(edge_index, x, weight)
+            out.sum().backward()
+
+        return step
+
+    def linear(plain: bool) -> Step:
+        x, _ = words(2708, 1433, 10556, 0.0127)
+        weight = torch.rand(64, 1433, requires_grad=True)
+
+        def step() -> None:
+            weight.grad = None
+            if plain:
+                out = nn.functional.linear(nn.functional.dropout(x, 0.5), weight)
+            else:
+                out = ops.sparse_linear(x, weight, dropout=0.5, training=True)
+            out.sum().backward()
+
+        return step
+
+    workloads = [
+        Workload(
+            f"spmm {nodes} nodes, {edges} edges, d={width}{', weight gradient' if weighted else ''}",
+            partial(spmm, nodes, edges, width, weighted, False),
+            partial(spmm, nodes, edges, width, weighted, True),
+            ratio=1.0,
+        )
+        for nodes, edges, width in ((2708, 10556, 64), (24_500, 186_000, 64))
+        for weighted in (False, True)
+    ]
+    return [*workloads, Workload("sparse_linear cora 1433 -> 64", partial(linear, False), partial(linear, True), 1.0)]
+
+
+GROUPS: dict[str, Callable[[], list[Workload]]] = {
+    "ops": ops_workloads,
+    "sheaf": sheaf_workloads,
+    "dagnn": dagnn_workloads,
+}
+
+
+def cpu_seconds(step: Step) -> float:
+    start = time.process_time()
+    step()
+    return time.process_time() - start
+
+
+def peak_mib(group: str, name: str, plain: bool) -> int:
+    """Return by how much two steps raise the peak memory of a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_mib, (group, name, plain))
+
+
+def _peak_mib(group: str, name: str, plain: bool) -> int:
+    torch.set_num_threads(1)
+    workload = next(w for w in GROUPS[group]() if w.name == name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = (workload.plain if plain and workload.plain else workload.fast)()
+    for _ in range(2):
+        step()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+
+
+def measure(group: str, workload: Workload, repeats: int) -> Result:
+    fast, plain = workload.fast(), workload.plain and workload.plain()
+    fast_times, plain_times = [], []
+    for number in range(repeats + 1):
+        times = cpu_seconds(fast), cpu_seconds(plain) if plain else None
+        if number:  # the first step builds caches
+            fast_times.append(times[0])
+            plain_times.append(times[1])
+    fast_s = statistics.median(fast_times)
+    plain_s = statistics.median(plain_times) if plain else None
+    gap = workload.gap() if workload.gap else None
+    ratio = plain_s / fast_s if plain_s else None
+    return Result(
+        workload.name,
+        1e3 * fast_s,
+        1e3 * plain_s if plain_s else None,
+        ratio,
+        f">= {workload.ratio:g}x" if plain else f"< {workload.seconds:g} s",
+        peak_mib(group, workload.name, False),
+        peak_mib(group, workload.name, True) if plain else None,
+        gap,
+        fast_s < workload.seconds and (ratio is None or ratio >= workload.ratio) and (gap is None or gap < 1e-4),
+    )
+
+
+def table(results: list[Result]) -> str:
+    """Return the results as a Markdown table."""
+
+    def show(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    lines = [
+        "| workload | ms | plain ms | ratio | bar | MiB | plain MiB | difference | |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        cells = [r.workload, show(r.fast_ms, ".2f"), show(r.plain_ms, ".1f"), show(r.ratio, ".1f"), r.bar]
+        cells += [str(r.fast_mib), show(r.plain_mib, "d"), show(r.gap, ".0e"), "PASS" if r.passed else "FAIL"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=[], help="default: all")
+    parser.add_argument("--repeats", type=int, default=7, help="timed steps of each kind (default 7)")
+    parser.add_argument("--json", type=Path, help="also write the results there")
+    parser.add_argument("--markdown", type=Path, help="also write the table there")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="Sparse")
+    results = []
+    for group in args.groups or GROUPS:
+        for workload in GROUPS[group]():
+            results.append(measure(group, workload, args.repeats))
+            print(table(results[-1:]).splitlines()[-1] if len(results) > 1 else table(results), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps([asdict(r) for r in results], indent=2) + "\n")
+    if args.markdown:
+        args.markdown.write_text(table(results) + "\n")
+    return 0 if all(r.passed for r in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
