@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "GnnzooError", "StorageError", "UnknownNameError", "closest"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "GnnzooError",
+    "Interrupted",
+    "StorageError",
+    "UnknownNameError",
+    "closest",
+]
 
 
 class GnnzooError(Exception):
@@ -22,6 +30,10 @@ class DataError(GnnzooError):
 
 class StorageError(GnnzooError):
     """Results cannot be written or read; nothing that exists was damaged."""
+
+
+class Interrupted(GnnzooError):  # noqa: N818 - a stop that was asked for is no error
+    """A stop was asked for; the state is on disk, and the same command goes on from there."""
 
 
 class UnknownNameError(ConfigError, KeyError):

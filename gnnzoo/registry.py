@@ -141,6 +141,10 @@ class Registry(Generic[C]):
             return self._registered[name][1]
         return import_object(self._cards()[name].object_path)
 
+    def only_here(self, name: str) -> bool:
+        """Whether a name was registered at run time, so that other processes do not have it."""
+        return self.canonical(name) in self._registered
+
     def list(self, pattern: str = "*", **filters: str) -> list[str]:
         """Return the names that match a glob (names or aliases) and all filters, sorted.
 

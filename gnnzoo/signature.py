@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from gnnzoo.errors import ConfigError, closest
 
-__all__ = ["Parameter", "check", "parameters", "validate"]
+__all__ = ["Parameter", "check", "parameters", "type_name", "validate"]
 
 _SKIPPED = ("self", "args", "kwargs")
 
@@ -36,22 +36,25 @@ class Parameter:
     @property
     def type_name(self) -> str:
         """The type in words, such as ``int >= 1`` or ``diag | bundle | general``."""
-        return _type_name(self.annotation)
+        return type_name(self.annotation)
 
 
-def _type_name(annotation: Any) -> str:
+def type_name(annotation: Any) -> str:
+    """Write a type for people: ``int > 0``, ``diag | bundle``, ``float | none``."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         bounds = [str(c) for meta in args[1:] for c in getattr(meta, "metadata", [meta])]
         signs = {"Ge(ge=": ">= ", "Gt(gt=": "> ", "Le(le=": "<= ", "Lt(lt=": "< "}
         words = [sign + b[len(prefix) : -1] for b in bounds for prefix, sign in signs.items() if b.startswith(prefix)]
-        return f"{_type_name(args[0])} {', '.join(words)}".strip()
+        return f"{type_name(args[0])} {', '.join(words)}".strip()
     if origin is typing.Literal:
         return " | ".join(str(a) for a in args)
     if origin is typing.Union or type(annotation).__name__ == "UnionType":
-        return " | ".join(_type_name(a) for a in args)
+        return " | ".join(type_name(a) for a in args)
     if annotation is type(None):
         return "none"
+    if origin is dict:
+        return "mapping"
     if origin is not None:
         return str(annotation).replace("typing.", "")
     return getattr(annotation, "__name__", str(annotation))
@@ -82,7 +85,7 @@ def _docs(target: Callable[..., Any]) -> dict[str, str]:
 @lru_cache(maxsize=512)
 def parameters(target: Callable[..., Any], skip: tuple[str, ...] = ()) -> dict[str, Parameter]:
     """Return the named parameters of a class's constructor or of a function, without those in ``skip``."""
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function, include_extras=True)
     docs = _docs(target)
     return {
@@ -121,15 +124,31 @@ def validate(
     return check(_schema(target, skip), values, where).model_dump()
 
 
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the plain types that an annotation is made of."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _kinds(annotation.__origin__)
+    arguments = typing.get_args(annotation)
+    return set().union(*map(_kinds, arguments)) if arguments else {annotation}
+
+
 def check(schema: type[BaseModel], values: Mapping[str, Any], where: str) -> BaseModel:
     """Validate ``values`` by a pydantic schema; its first complaint becomes one line that names ``where.<key>``."""
+    for key, value in values.items():
+        kinds = _kinds(schema.model_fields[key].annotation) if key in schema.model_fields else set()
+        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:  # which pydantic takes for 0 and 1
+            raise ConfigError(f"{where}.{key}={value}: should be a number")
     try:
         return schema.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
         if first["type"] == "extra_forbidden":
-            hint = closest(path[0], schema.model_fields) if len(path) == 1 else ""
+            fields = {name: field.annotation for name, field in schema.model_fields.items()}
+            if len(path) > 1:
+                inner = [kind for kind in _kinds(fields[path[0]]) if issubclass(kind, BaseModel)]
+                fields = {name: None for kind in inner for name in kind.model_fields}
+            hint = closest(path[-1], fields)
             raise ConfigError(f"unknown key {'.'.join([where, *path])}{hint}") from None
         key = ".".join([where, *[p for p in path if p in values or p.isidentifier()][:3]])
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")

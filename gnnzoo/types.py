@@ -5,9 +5,15 @@ A constructor writes ``dropout: Dropout = 0.5``; the runner builds its validatio
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 __all__ = ["Dropout", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt", "Probability"]
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A number above 0."""
+
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A number, 0 or above."""
 
 Dropout = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 """A probability of dropping, in [0, 1): dropping everything is a mistake, not a setting."""

@@ -37,7 +37,7 @@ def _absent(names: tuple[str, ...]) -> str | None:
 
 
 def pytest_runtest_setup(item):
-    """``@pytest.mark.data("texas")``: skip without the files, fail where GNNZOO_REQUIRE_DATA=1 says they must be there."""
+    """``@pytest.mark.data("texas")``: skip without the files, fail where GNNZOO_REQUIRE_DATA=1 demands them."""
     for marker in item.iter_markers("data"):
         if (reason := _absent(marker.args)) is not None:
             if os.environ.get("GNNZOO_REQUIRE_DATA") == "1":

@@ -12,22 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
 from plain import PlainDAGNN, PlainSheaf
+from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from gnnzoo import ops
@@ -47,7 +43,6 @@ class Workload:
     ratio: float = 0.0
     seconds: float = float("inf")
     gap: Callable[[], float] | None = None
-    group: str = field(default="", kw_only=True)
 
 
 @dataclass
@@ -57,7 +52,7 @@ class Result:
     plain_ms: float | None
     ratio: float | None
     bar: str
-    fast_mib: int
+    fast_mib: int | None
     plain_mib: int | None
     gap: float | None
     passed: bool
@@ -218,20 +213,29 @@ def cpu_seconds(step: Step) -> float:
     return time.process_time() - start
 
 
-def peak_mib(group: str, name: str, plain: bool) -> int:
-    """Return by how much two steps raise the peak memory of a fresh process."""
+def peak_mib(group: str, name: str, plain: bool) -> int | None:
+    """Return by how much two steps in a fresh process raise its memory at the peak, or None where Linux is not."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_mib, (group, name, plain))
 
 
-def _peak_mib(group: str, name: str, plain: bool) -> int:
+def _peak_mib(group: str, name: str, plain: bool) -> int | None:
+    if not Path("/proc/self/clear_refs").exists():
+        return None
     torch.set_num_threads(1)
     workload = next(w for w in GROUPS[group]() if w.name == name)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = (workload.plain if plain and workload.plain else workload.fast)()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _status("VmRSS")
     for _ in range(2):
         step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    return (_status("VmHWM") - before) // 1024
+
+
+def _status(key: str) -> int:
+    """Return one line of this process's memory report in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 def measure(group: str, workload: Workload, repeats: int) -> Result:
@@ -271,7 +275,7 @@ def table(results: list[Result]) -> str:
     ]
     for r in results:
         cells = [r.workload, show(r.fast_ms, ".2f"), show(r.plain_ms, ".1f"), show(r.ratio, ".1f"), r.bar]
-        cells += [str(r.fast_mib), show(r.plain_mib, "d"), show(r.gap, ".0e"), "PASS" if r.passed else "FAIL"]
+        cells += [show(r.fast_mib, "d"), show(r.plain_mib, "d"), show(r.gap, ".0e"), "PASS" if r.passed else "FAIL"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ import typer
 
 import gnnzoo
 from gnnzoo.cli import show
-from gnnzoo.errors import ConfigError, GnnzooError
+from gnnzoo.errors import ConfigError, GnnzooError, Interrupted
 from gnnzoo.runner.config import parse_arguments
 
 __all__ = ["app", "main"]
@@ -136,14 +136,19 @@ def main() -> None:
     """Run the command line; what a user can mend is said in one line."""
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"gnnzoo: warning: {message}", err=True)
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False) or 0)
+    except Interrupted as stop:
+        typer.echo(f"gnnzoo: {stop}: the same command goes on from there", err=True)
+        sys.exit(130)
     except GnnzooError as error:
-        interrupted = type(error).__name__ == "Interrupted"
-        if interrupted:
-            typer.echo(f"gnnzoo: {error}: the same command goes on from there", err=True)
-            sys.exit(130)
         typer.echo(f"gnnzoo: {error}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader of our output has gone, as in `gnnzoo list models | head -1`
         sys.stderr.close()
         sys.exit(141)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        if error.format_message():  # typer's own: an unknown command or option; empty after it has shown the help
+            typer.echo(f"gnnzoo: {error.format_message()}", err=True)
+        sys.exit(2)

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,6 +20,7 @@ from gnnzoo.cards import METRICS, DatasetCard, ModelCard, StrategyCard, SuiteCar
 from gnnzoo.errors import ConfigError, UnknownNameError, closest
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, Registry
 from gnnzoo.runner.config import RESERVED, DataConfig, TrainConfig, flatten
+from gnnzoo.signature import parameters, type_name
 
 if TYPE_CHECKING:
     from gnnzoo.leaderboard.table import Row
@@ -86,10 +88,11 @@ def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
 
 def info(name: str) -> None:
     """Print the card of a model, dataset, strategy or suite, or the keys of train and data."""
-    schemas = {"train": TrainConfig, "data": DataConfig}
+    schemas: dict[str, type[BaseModel]] = {"train": TrainConfig, "data": DataConfig}
     if name in schemas:
         rows = [
-            [f"{name}.{key}", _plain_type(field.annotation), _value(field.default), field.description or ""]
+            [f"{name}.{key}", type_name(Annotated[(field.annotation, "", *field.metadata)]), _value(field.default)]
+            + [field.description or ""]
             for key, field in schemas[name].model_fields.items()
         ]
         console().print(_table(["key", "type", "default", "meaning"], rows))
@@ -104,13 +107,12 @@ def info(name: str) -> None:
         known = [n for r in _KINDS.values() for c in map(r.card, r.names()) for n in (c.name, *c.aliases)]
         raise UnknownNameError("name", name, [*known, *schemas])
     for card in found:
-        {ModelCard: _method, StrategyCard: _method, DatasetCard: _dataset, SuiteCard: _suite}[type(card)](card)
-
-
-def _plain_type(annotation: Any) -> str:
-    from gnnzoo.signature import _type_name
-
-    return _type_name(annotation)
+        if isinstance(card, DatasetCard):
+            _dataset(card)
+        elif isinstance(card, SuiteCard):
+            _suite(card)
+        else:
+            _method(card)
 
 
 def _value(value: Any) -> str:
@@ -127,8 +129,6 @@ def _paper(card: _MethodCard) -> list[tuple[str, str]]:
 
 
 def _method(card: ModelCard | StrategyCard) -> None:
-    from gnnzoo.signature import parameters
-
     out = console()
     kind, registry = ("model", MODELS) if isinstance(card, ModelCard) else ("strategy", STRATEGIES)
     fields = [(kind, f"{card.name} - {card.summary}"), ("class", card.class_), ("aliases", ", ".join(card.aliases))]

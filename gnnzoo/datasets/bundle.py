@@ -93,6 +93,22 @@ def label_store(data: BaseData) -> Any:
     return data
 
 
+def _indices(data: BaseData) -> Iterable[tuple[str, Tensor, tuple[int, int]]]:
+    """Yield every index of a graph with its name and the exclusive upper limits of its two rows."""
+    if isinstance(data, HeteroData):
+        for kind, store in zip(data.edge_types, data.edge_stores, strict=True):
+            yield (
+                "edge_index of " + " ".join(kind),
+                store.edge_index,
+                (data[kind[0]].num_nodes, data[kind[2]].num_nodes),
+            )
+        return
+    if isinstance(data, HypergraphData) and "hyperedge_index" in data:
+        yield "hyperedge_index", data.hyperedge_index, (data.num_nodes, data.num_hyperedges or 0)
+    if "edge_index" in data:
+        yield "edge_index", data.edge_index, (data.num_nodes, data.num_nodes)
+
+
 def _blanked(y: Tensor, hidden: Tensor | slice) -> Tensor:
     y = y.clone()
     y[hidden] = float("nan") if y.is_floating_point() else -1
@@ -208,19 +224,12 @@ class Bundle:
 
     def _check_edges(self) -> None:
         for graph in self.graphs:
-            if isinstance(graph, HeteroData):
-                graph.validate()
-                continue
-            rows = [("edge_index", (graph.num_nodes, graph.num_nodes))]
-            if isinstance(graph, HypergraphData):
-                rows = [("hyperedge_index", (graph.num_nodes, graph.num_hyperedges or 0))]
-            for key, limits in rows:
-                index = graph.get(key)
-                if index is None or not index.numel():
+            for name, index, limits in _indices(graph):
+                if not index.numel():
                     continue
-                low, high = index.min(dim=1).values, index.max(dim=1).values
-                if low.min() < 0 or high[0] >= limits[0] or high[1] >= limits[1]:
-                    raise DataError(f"{self.card.name}: {key} leaves its range")
+                low, high = index.min(), index.max(dim=1).values.tolist()
+                if low < 0 or high[0] >= limits[0] or high[1] >= limits[1]:
+                    raise DataError(f"{self.card.name}: {name} leaves its range")
 
     def _check_labels(self) -> None:
         used = torch.cat([part for s in self.splits for part in (s.train, s.val, s.test)]).unique()

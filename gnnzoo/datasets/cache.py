@@ -193,10 +193,10 @@ def load(path: Path) -> tuple[bool, Any]:
             if header["format"] != FORMAT:
                 return False, None
             return True, _Reader(arrays).value(header["value"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False, None
-    except _DAMAGE:
-        warnings.warn(f"{path} is damaged and is built again", stacklevel=2)
+    except _DAMAGE as error:
+        warnings.warn(f"{path} is damaged and is built again ({type(error).__name__}: {error})", stacklevel=2)
         return False, None
 
 

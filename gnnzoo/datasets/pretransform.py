@@ -156,6 +156,8 @@ def fingerprint(value: Any) -> Any:
         return [str(array.dtype), list(array.shape), hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()]
     if isinstance(value, list | tuple):
         return [type(value).__name__, *map(fingerprint, value)]
+    if isinstance(value, set | frozenset):
+        return ["set", *sorted(map(repr, map(fingerprint, value)))]
     if isinstance(value, dict):
         return {repr(k): fingerprint(v) for k, v in value.items()}
     if isinstance(value, functools.partial):

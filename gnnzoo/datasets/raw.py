@@ -12,6 +12,7 @@ import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +114,18 @@ class RawFiles:
             with redirect_stderr(io.StringIO()):  # PyG reports its steps there
                 yield Path(folder)
 
-    def _checked(self, name: str, source: Path, target: Path | None = None) -> None:
+    def _checked(self, name: str, source: Path, target: Path | None = None, called: str = "") -> None:
         expected = self.card.files[name]
         try:
             found = _digest(source, source.name != Path(name).name, target)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             found = f"a broken gzip file ({error})"
         except OSError as error:
-            raise DataError(f"{self.card.name}: cannot read {source}: {error.strerror or error}") from error
+            raise DataError(f"{self.card.name}: cannot read and copy {source}: {error.strerror or error}") from error
         if found != expected:
-            raise DataError(f"{self.card.name}: {source} is damaged: expected sha256 {expected}, found {found}")
+            raise DataError(
+                f"{self.card.name}: {called or source} is damaged: expected sha256 {expected}, found {found}"
+            )
 
     def _download(
         self, missing: list[str], places: Mapping[str, str], upstream: Any, attributes: dict[str, Any]
@@ -143,7 +146,7 @@ class RawFiles:
                 source = Path(folder, places[name])
                 if not source.is_file():
                     raise self._absent([name], upstream, "the download does not contain it")
-                self._checked(name, source)
+                self._checked(name, source, called=f"{name} as downloaded from {upstream.url}")
                 write_bytes(self.roots[-1] / self.card.root / name, source.read_bytes())
 
     def _absent(self, missing: list[str], upstream: Any, reason: str) -> DataError:
@@ -162,6 +165,6 @@ def _unreachable(url: str, seconds: float = 5) -> str | None:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
     except urllib.error.HTTPError:
         return None
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         return str(getattr(error, "reason", error))
     return None

@@ -78,15 +78,19 @@ class Record(_Part):
         return self.model_dump_json(by_alias=True) + "\n"
 
 
-def upgrade(line: dict[str, Any]) -> Record:
+def upgrade(line: Any) -> Record:
     """Return the record of a parsed line of any schema up to ours.
 
     Raises:
         ValueError: the line is of a newer schema, or not a record.
     """
-    version = line.get("schema")
-    if not isinstance(version, int) or version > SCHEMA:
-        raise ValueError(f"schema {version!r} is not known here (1 to {SCHEMA} are): a newer gnnzoo wrote it")
+    version = line.get("schema") if isinstance(line, dict) else None
+    if not isinstance(version, int):
+        raise ValueError("no schema in it")
+    if version > SCHEMA:
+        raise ValueError(f"schema {version} is not known here (up to {SCHEMA} are): a newer gnnzoo wrote it")
+    if version < min(UPGRADES, default=SCHEMA):
+        raise ValueError(f"there was no schema {version}")
     for number in range(version, SCHEMA):
         line = UPGRADES[number](line)
     return Record.model_validate(line)

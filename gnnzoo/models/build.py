@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
@@ -57,7 +59,9 @@ def model_arguments(name: str, data: Any = None, **hparams: Any) -> dict[str, An
     if missing:
         raise ConfigError(f"model {name!r} needs {' and '.join(missing)}: pass data, or {missing[0]}=...")
     for key in ("in_channels", "out_channels"):
-        if key in given and not (type(given[key]) is int and given[key] >= 1):
+        value = given.get(key, 1)
+        widths = value.values() if isinstance(value, Mapping) else [value]  # heterogeneous data: a width per type
+        if not all(type(width) is int and width >= 1 for width in widths):
             raise ConfigError(f"{key}={given[key]!r}: model {name!r} needs a whole number of at least 1")
     settings = {key: value for key, value in (card.defaults.model | hparams).items() if key not in given}
     return given | validate(cls, settings, "model", skip=sizes)
@@ -184,14 +188,14 @@ def read_model_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        file = io.BytesIO(Path(path).read_bytes())
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise StorageError(
-            f"{path}: not a model that gnnzoo saved, or one with code in it: {_one_line(error)}"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise StorageError(f"{path}: not a model that gnnzoo saved, or it holds code: {_one_line(error)}") from None
+    except Exception as error:  # torch.load raises nearly every kind on a damaged file
         raise StorageError(f"{path}: damaged, or not a model that gnnzoo saved: {_one_line(error)}") from None
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
         raise StorageError(f"{path}: not a model that gnnzoo saved")

@@ -1,4 +1,11 @@
-"""Optional accelerators, probed in one place."""
+"""Optional accelerators, probed in one place.
+
+None changes a number, and nothing here calls torch-scatter: measured on one CPU core (torch 2.13, torch-scatter 2.1.2),
+it was faster nowhere. Gather and ``segment_csr`` took 6 to 36 times as long as :func:`gnnzoo.ops.spmm` forward, and 5
+to 12 times forward and backward (2.3k to 24.5k nodes, 11k to 186k edges, 32 or 64 channels); its sums over edges took
+as long as PyTorch's ``scatter_add``, its sums over the nodes of each graph 4 times as long as ``index_add``. PyG's own
+layers use it where it is installed.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TypeVar, cast
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 from torch_geometric import EdgeIndex
@@ -37,5 +38,6 @@ def cached(tensor: Tensor, key: Hashable, build: Callable[[], T]) -> T:
         entries = {}
         _STORE[tensor] = (tensor._version, entries)
     if key not in entries:
-        entries[key] = build()
+        with torch.inference_mode(False), torch.no_grad():  # what a prediction builds, training may use
+            entries[key] = build()
     return cast(T, entries[key])

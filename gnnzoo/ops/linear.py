@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gnnzoo.ops.cache import cached
+from gnnzoo.ops.dropout import dropout as drop
 from gnnzoo.ops.structure import csr_tensor
 
 __all__ = ["sparse_linear"]
@@ -57,8 +58,8 @@ def sparse_linear(
     if _may_be_sparse(x, weight):
         features = cached(x, "sparse_linear", lambda: _compress(x))
     if features is None:
-        return F.linear(F.dropout(x, dropout, training), weight, bias)
-    out = _SparseLinear.apply(weight, F.dropout(features.value, dropout, training), features)
+        return F.linear(drop(x, dropout, training), weight, bias)
+    out = _SparseLinear.apply(weight, drop(features.value, dropout, training), features)
     return out if bias is None else out + bias
 
 

@@ -49,6 +49,7 @@ class Adjacency:
     def __init__(self, edge_index: Tensor, num_nodes: int, edge_weight: Tensor | None = None) -> None:
         edge_index = edge_index.as_tensor() if isinstance(edge_index, EdgeIndex) else edge_index
         check_edge_index(edge_index, num_nodes)
+        edge_index = edge_index.to(torch.int64)
         self.num_nodes = num_nodes
         self.num_edges = edge_index.size(1)
         key = edge_index[1] * num_nodes + edge_index[0]

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from gnnzoo.atomic import write_text
 from gnnzoo.datasets import Bundle, Split, load_dataset
 from gnnzoo.datasets.pretransform import apply_pre_transform
-from gnnzoo.errors import GnnzooError, StorageError
+from gnnzoo.errors import ConfigError, GnnzooError, Interrupted, StorageError
 from gnnzoo.leaderboard import Key, Record, Result, Store
 from gnnzoo.models.build import model_arguments, save_model
 from gnnzoo.registry import MODELS, STRATEGIES
-from gnnzoo.runner.checkpoint import Checkpoint, Interrupted
+from gnnzoo.runner.checkpoint import Checkpoint, stop_requested
 from gnnzoo.runner.config import Config, resolve
 from gnnzoo.runner.engine import DivergedError, Fit, evaluate, fit, rng_state, seed_everything, set_rng_state
 from gnnzoo.runner.hardware import cost, pick_device
@@ -90,19 +90,25 @@ def cell_key(cell: Cell, bundle: Bundle) -> Key:
 class _Context:
     """What a strategy may ask for: a :class:`~gnnzoo.strategies.RunContext`."""
 
-    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None, bundle: Bundle) -> None:
         self.seed = cell.seed
-        self._cell, self._execution, self._checkpoint = cell, execution, checkpoint
+        self.seconds = self.cpu_seconds = 0.0
+        self._cell, self._execution, self._checkpoint, self._bundle = cell, execution, checkpoint, bundle
 
     def train(self, model: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
-        """Train another model on the same data, split and seed; the caller's random numbers are not touched."""
+        """Train another model on the same input, split and seed; the caller's random numbers are not touched."""
         own = self._cell.config
         config = resolve(model, own.dataset, own.protocol, layers=[("strategy", dict(settings or {}))])
-        config.sections["dataset"] = own.sections["dataset"]
+        config.sections.update({name: own.sections[name] for name in ("dataset", "data")})
+        cls = MODELS.get(config.model)
+        if config.model != own.model and hasattr(cls, "pre_transform"):
+            raise ConfigError(f"model {config.model} cannot be trained for {own.model}: it transforms its input itself")
         cell = Cell(config, self._cell.split, self._cell.seed)
         checkpoint = self._checkpoint.nested(f"{config.model}-{config.hash}") if self._checkpoint else None
         with _own_random_numbers():
-            trained = train_cell(cell, self._execution, checkpoint)
+            trained = train_cell(cell, self._execution, checkpoint, bundle=self._bundle)
+        self.seconds += trained.fit.seconds
+        self.cpu_seconds += trained.fit.cpu_seconds
         return trained.model.eval().requires_grad_(False)
 
 
@@ -128,17 +134,27 @@ def _to(bundle: Bundle, device: torch.device) -> Bundle:
 
 
 def train_cell(
-    cell: Cell, execution: Execution, checkpoint: Checkpoint | None = None, on_epoch: OnEpoch | None = None
+    cell: Cell,
+    execution: Execution,
+    checkpoint: Checkpoint | None = None,
+    on_epoch: OnEpoch | None = None,
+    bundle: Bundle | None = None,
 ) -> Trained:
     """Train one cell on a blind bundle: nothing here can see a test label.
 
-    A finished training that is asked for again with the same ``checkpoint`` comes from there.
+    Args:
+        cell: what to train.
+        execution: where and how.
+        checkpoint: where the state goes; a training that it holds as finished is not done again.
+        on_epoch: hears of every epoch.
+        bundle: the model's input, where it is that of another model (a teacher sees what its student sees).
     """
     config = cell.config
-    bundle = load_prepared(config, execution.root)
+    if bundle is None:
+        bundle = load_prepared(config, execution.root)
+        bundle = pre_transformed(config, bundle, bundle.splits[cell.split], cell.seed)
     split = bundle.splits[cell.split]
     device = pick_device(execution.device)
-    bundle = pre_transformed(config, bundle, split, cell.seed)
     blind = _to(bundle.blind(split), device)
     task = _task(bundle)
 
@@ -147,7 +163,8 @@ def train_cell(
     arguments = model_arguments(config.model, blind.graphs, **hparams)
     model = MODELS.get(config.model)(**arguments).to(device)
     strategy: Strategy = STRATEGIES.get(config.strategy)(**config.sections["strategy"])
-    strategy.setup(model, blind, task, _Context(cell, execution, checkpoint))
+    context = _Context(cell, execution, checkpoint, bundle)
+    strategy.setup(model, blind, task, context)
 
     seed_everything(cell.seed)
     try:
@@ -155,6 +172,8 @@ def train_cell(
     except torch.OutOfMemoryError as error:
         raise GnnzooError(f"{cell}: out of memory on {device}: {str(error).splitlines()[0]}") from error
     model.load_state_dict(done.states[-1])
+    done.seconds += context.seconds
+    done.cpu_seconds += context.cpu_seconds
     return Trained(model, arguments, bundle, done)
 
 
@@ -179,7 +198,7 @@ def read_result(cell: Cell, trained: Trained, execution: Execution) -> Result:
     for state in done.states:
         trained.model.load_state_dict(state)
         for stage in ("val", "test"):
-            batches = task.loader(bundle, split, stage, config.train.batch_size)  # type: ignore[arg-type]
+            batches = task.loader(bundle, split, stage, config.train.batch_size)
             seen = evaluate(task, trained.model, batches, config.train.eval_draws)
             for name, value in seen.metrics.items():
                 totals[stage][name] = totals[stage].get(name, 0.0) + value / len(done.states)
@@ -198,6 +217,25 @@ def read_result(cell: Cell, trained: Trained, execution: Execution) -> Result:
     )
 
 
+@contextlib.contextmanager
+def _alone(cell: Cell, work: Path) -> Iterator[None]:
+    """Hold a cell's folder, made where it is missing; wait while another process holds it."""
+    lock = FileLock(work / "lock", timeout=0.2)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        while not lock.is_locked:
+            with contextlib.suppress(Timeout):
+                lock.acquire()
+            if stop_requested() and not lock.is_locked:
+                raise Interrupted(f"{cell}: stopped while another process trains it")
+    except OSError as error:
+        raise StorageError(f"{work} cannot be written to: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def run_cell(cell: Cell, execution: Execution, on_epoch: OnEpoch | None = None) -> tuple[Record, bool]:
     """Return a cell's record and whether it was trained now; a cell that has a record is never trained again.
 
@@ -211,15 +249,13 @@ def run_cell(cell: Cell, execution: Execution, on_epoch: OnEpoch | None = None) 
     key = cell_key(cell, bundle)
     store = Store(execution.results)
     work = store.work(key)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"results={execution.results} cannot be written to: {error.strerror}") from None
-    with FileLock(work / "lock"):
+    checkpoint = Checkpoint(work / "state", execution.checkpoint)
+    with _alone(cell, work):
         record = store.find(key)
         if record is not None:
+            if (work / "model.pt").exists():  # killed after the record was written, before the state was removed
+                checkpoint.discard()
             return record, False
-        checkpoint = Checkpoint(work / "state", execution.checkpoint)
         try:
             trained = train_cell(cell, execution, checkpoint, on_epoch)
         except (Interrupted, DivergedError) as error:
@@ -245,7 +281,7 @@ def retrain(cell: Cell, execution: Execution) -> None:
     """Train a recorded cell whose weights are not here, and keep them; the record stays what it is."""
     store = Store(execution.results)
     work = store.work(cell_key(cell, load_prepared(cell.config, execution.root)))
-    with FileLock(work / "lock"):
+    with _alone(cell, work):
         if not (work / "model.pt").exists():
             checkpoint = Checkpoint(work / "state", execution.checkpoint)
             keep(cell, train_cell(cell, execution, checkpoint), work)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -15,15 +16,10 @@ from typing import Any
 import torch
 
 from gnnzoo.atomic import save_tensors
-from gnnzoo.errors import GnnzooError
 
-__all__ = ["FORMAT", "Checkpoint", "Interrupted", "graceful_stop", "stop_requested"]
+__all__ = ["FORMAT", "Checkpoint", "graceful_stop", "stop_requested"]
 
 FORMAT = 1
-
-
-class Interrupted(GnnzooError):  # noqa: N818 - a stop that was asked for is no error
-    """A stop was asked for; the state is on disk, and the same command goes on from there."""
 
 
 class Checkpoint:
@@ -32,10 +28,11 @@ class Checkpoint:
     Args:
         folder: is made when something is first saved.
         every: seconds between saves; 0 saves every epoch.
+        keep: also save a finished training, so that it is not done again when what follows it is interrupted.
     """
 
-    def __init__(self, folder: Path, every: float = 10.0) -> None:
-        self.folder, self.every = folder, every
+    def __init__(self, folder: Path, every: float = 10.0, keep: bool = False) -> None:
+        self.folder, self.every, self.keep = folder, every, keep
         self._file = folder / "checkpoint.pt"
         self._last = time.monotonic()
 
@@ -56,13 +53,14 @@ class Checkpoint:
             return None
         except Exception:
             # written at once, so damage comes from outside; the epochs since the start are lost, nothing else
+            warnings.warn(f"{self._file} is damaged and set aside: the cell starts anew", stacklevel=2)
             self._file.rename(self._file.with_suffix(".damaged"))
             return None
-        return state if state.get("format") == FORMAT else None
+        return state if isinstance(state, dict) and state.get("format") == FORMAT else None
 
     def nested(self, name: str) -> Checkpoint:
         """Return the checkpoint of a run inside this one (a teacher)."""
-        return Checkpoint(self.folder / name, self.every)
+        return Checkpoint(self.folder / name, self.every, keep=True)
 
     def discard(self) -> None:
         """Remove the folder, once its result is recorded."""

@@ -40,8 +40,10 @@ __all__ = [
 SECTIONS = ("model", "train", "data", "strategy", "dataset")
 """Sections that dotted keys set: ``model.hidden_channels=64``, ``train.lr=0.01``, ..."""
 
-CHOICES = ("model", "dataset", "protocol", "strategy", "suite", "splits", "seeds", "jobs", "threads", "device")
-CHOICES += ("config", "results", "root", "save", "curves", "checkpoint")
+CHOICES = (
+    *("model", "dataset", "protocol", "strategy", "suite", "splits", "seeds", "jobs", "threads", "device"),
+    *("config", "results", "root", "save", "curves", "checkpoint"),
+)
 """Keys that choose; they do not enter the configuration's hash, but for model, dataset, protocol and strategy."""
 
 
@@ -201,7 +203,7 @@ def _integers(value: Any, key: str) -> list[int]:
         first, dash, last = word.partition("-")
         if not word:
             continue
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ConfigError(
                 f"{key}={value}: {word!r} is not a number such as 3, a list such as 0,3 or a range such as 0-4"
             )
@@ -249,8 +251,9 @@ def _names_and_settings(values: Mapping[str, Any], where: str) -> tuple[dict[str
             settings[key] = value
         elif key in CHOICES:
             choices[key] = value
-        elif key in SECTIONS:  # an empty mapping in a file
-            continue
+        elif key in SECTIONS:
+            if value not in ({}, None):  # an empty section of a file
+                raise ConfigError(f"{key}={value}{where}: {key} is a section, write {key}.<key>=<value>")
         else:
             known = [*CHOICES, *(f"{s}." for s in SECTIONS)]
             known += [f"{s}.{name}" for s, schema in _SCHEMAS.items() for name in schema.model_fields]
@@ -261,16 +264,40 @@ def _names_and_settings(values: Mapping[str, Any], where: str) -> tuple[dict[str
 _SCHEMAS: dict[str, type[BaseModel]] = {"train": TrainConfig, "data": DataConfig}
 
 
-def load_choices(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-    """Split what a user gave into choices and layers of settings, the ``config=`` file below the command line."""
+@dataclass
+class Request:
+    """What a user asked for, before any name is looked up."""
+
+    choices: dict[str, Any]
+    layers: list[tuple[str, dict[str, Any]]]
+    """Settings by source, low to high: the ``config=`` file, then the command line."""
+    complete: bool
+    """Whether the file is a stored configuration, which leaves nothing to the cards."""
+
+
+def load_choices(values: Mapping[str, Any]) -> Request:
+    """Tell choices from settings, those of a ``config=`` file too.
+
+    The file is what a user writes (``{model: {name: gcn, dropout: 0.6}, dataset: cora}``), or a configuration as it is
+    stored with records, which gives the same configuration again, also when cards have changed since.
+    """
     choices, settings = _names_and_settings(values, "")
     layers = [("command line", settings)]
+    complete = False
     if "config" in choices:
         path = Path(choices["config"])
-        file_choices, file_settings = _names_and_settings(load_yaml(path), f" in {path}")
-        choices = file_choices | choices
+        content = load_yaml(path)
+        if "config" in content:
+            raise ConfigError(f"config= in {path}: one file at a time")
+        complete = isinstance(content.get("names"), dict)
+        names = content.pop("names") if complete else {}
+        file_choices, file_settings = _names_and_settings(content, f" in {path}")
+        choices = file_choices | names | choices
         layers.insert(0, (str(path), file_settings))
-    return choices, layers
+    for key in ("protocol", "strategy", "suite"):
+        if choices.get(key) is not None:
+            choices[key] = str(choices[key])
+    return Request(choices, layers, complete)
 
 
 def _protocol(
@@ -318,6 +345,7 @@ def resolve(
     suite: str | None = None,
     layers: Iterable[tuple[str, Mapping[str, Any]]] = (),
     signatures: bool = True,
+    complete: bool = False,
 ) -> Config:
     """Merge and check everything that determines a result.
 
@@ -329,6 +357,7 @@ def resolve(
         suite: a suite whose settings apply.
         layers: ``(source, {"train.lr": 0.01, ...})``, low to high.
         signatures: also check ``model``, ``strategy`` and ``dataset`` keys against constructors, which imports torch.
+        complete: ``layers`` hold a stored configuration: cards and the suite have no say.
 
     Raises:
         ConfigError: a name, key, type, value or combination that cannot be; the nearest valid choice is named.
@@ -355,12 +384,12 @@ def resolve(
     for folder, method in (("models", model_card), ("strategies", strategy_card)):
         if benchmark in method.datasets:
             setting = method.datasets[benchmark]
-            values = setting.model_dump(exclude={"source"})
-            stack.append((f"{folder}/{method.name}.yaml {benchmark} ({setting.source})", values))
+            source = f"{folder}/{method.name}.yaml {benchmark} ({setting.source})"
+            stack.append((source, setting.model_dump(exclude={"source"})))
     if suite is not None:
         suite_card = SUITES.card(suite)
         stack.append((f"suites/{suite_card.name}.yaml", suite_card.settings.model_dump()))
-    stack += layers
+    stack = [*([] if complete else stack), *layers]
 
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -371,6 +400,8 @@ def resolve(
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, value in merged.items():
         section, _, path = key.partition(".")
+        if section not in sections or not path:
+            raise ConfigError(f"unknown key {key} in {sources[key]}{closest(key, [f'{s}.' for s in SECTIONS])}")
         _put(sections[section], path.split("."), value, key)
 
     for section, schema in _SCHEMAS.items():

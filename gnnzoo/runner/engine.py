@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from gnnzoo.cards import METRICS
 from gnnzoo.datasets import Bundle, Split
-from gnnzoo.errors import GnnzooError
-from gnnzoo.runner.checkpoint import Checkpoint, Interrupted, stop_requested
+from gnnzoo.errors import GnnzooError, Interrupted, StorageError
+from gnnzoo.runner.checkpoint import Checkpoint, stop_requested
 from gnnzoo.runner.config import TrainConfig
 from gnnzoo.runner.optim import Schedule, build_optimizer
 from gnnzoo.strategies import Strategy
@@ -164,7 +164,7 @@ class Stopper:
 def _penalty(model: nn.Module, config: TrainConfig) -> Tensor | float:
     """Return the L1 and L2 penalties on all trainable parameters."""
     total: Tensor | float = 0.0
-    for p in model.parameters():
+    for p in (p for p in model.parameters() if p.requires_grad):
         if config.l1:
             total = total + config.l1 * p.abs().sum()
         if config.l2:
@@ -184,6 +184,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
+    """Take back what :func:`rng_state` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]
@@ -220,6 +221,7 @@ def fit(
     Raises:
         DivergedError: the training loss is not finite.
         Interrupted: a stop was asked for; the state is in the checkpoint.
+        StorageError: the state in the checkpoint is of other code.
     """
     optimizer = build_optimizer(model, strategy.parameters(), config)
     schedule = Schedule(optimizer, config)
@@ -237,8 +239,14 @@ def fit(
 
     saved = checkpoint.load() if checkpoint else None
     if saved is not None:
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            where = checkpoint.folder if checkpoint else ""
+            raise StorageError(
+                f"{where}: the state saved there does not fit (the code has changed?); remove the folder to start anew"
+            ) from error
         epoch, finished, history = saved["epoch"], saved["finished"], saved["history"]
         seconds, cpu_seconds = saved["seconds"], saved["cpu_seconds"]
         set_rng_state(saved["rng"])
@@ -293,6 +301,8 @@ def fit(
                 raise Interrupted(f"stopped after epoch {epoch}")
             if checkpoint.due():
                 save()
+        if checkpoint and finished and checkpoint.keep:
+            save()
     if not selector.states:
         raise DivergedError("no epoch could be selected: the validation loss was never a number; try a lower train.lr")
     return Fit(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch_geometric.data import Data
 
 from gnnzoo.cards import DatasetCard
 from gnnzoo.datasets import Bundle, Split
+from gnnzoo.datasets.pretransform import apply_pre_transform
 from gnnzoo.errors import GnnzooError
 from gnnzoo.models.build import model_arguments
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES
@@ -103,11 +106,13 @@ def _measure(config: Config, card: DatasetCard) -> tuple[float, int]:
         torch.manual_seed(0)
         bundle = _random_bundle(card, config.protocol, torch.Generator().manual_seed(0))
         transform = prepare(**config.sections["data"] | {"undirected": True, "self_loops": "remove"})
+        graphs = [transform(graph) for graph in bundle.graphs]
+        bundle = bundle.replace(data=graphs if isinstance(bundle.data, list) else graphs[0])
         cls = MODELS.get(config.model)
         own = cls.pre_transform(**config.sections["model"]) if hasattr(cls, "pre_transform") else None
-        graphs = [transform(graph) for graph in bundle.graphs]
-        graphs = [own(graph) for graph in graphs] if own is not None else graphs
-        bundle = bundle.replace(data=graphs if isinstance(bundle.data, list) else graphs[0])
+        if own is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                bundle = apply_pre_transform(own, bundle, bundle.splits[0], cache=Path(folder))
         hparams = {"out_channels": card.num_outputs, **config.sections["model"]}
         model = cls(**model_arguments(config.model, bundle.graphs, **hparams))
         task = create_task(card.task, card.target, "accuracy" if card.target != "regression" else "mae")

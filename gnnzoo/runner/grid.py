@@ -6,9 +6,11 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing import connection
@@ -19,12 +21,13 @@ import torch
 from torch import nn
 
 from gnnzoo.atomic import write_bytes
+from gnnzoo.errors import GnnzooError, Interrupted
 from gnnzoo.leaderboard import Record, Store, Summary, summarize
 from gnnzoo.leaderboard.stats import mean_over_seeds
 from gnnzoo.models.build import load_model
 from gnnzoo.runner.cell import cell_key, load_prepared, retrain, run_cell
-from gnnzoo.runner.checkpoint import Interrupted, graceful_stop, stop_requested
-from gnnzoo.runner.config import Config
+from gnnzoo.runner.checkpoint import graceful_stop, stop_requested
+from gnnzoo.runner.config import Config, flatten
 from gnnzoo.runner.hardware import pick_device
 from gnnzoo.runner.planning import Cell, Execution, Plan, plan
 
@@ -146,13 +149,9 @@ def run(
         >>> result = run("sheaf", "texas", splits=[0], settings={"train.lr": 0.01})
         >>> result.records[0].result.test["accuracy"], result.model
     """
-    given = {"model": model, "dataset": dataset, **choices, **(settings or {})}
-    nested = {k: v for k, v in (settings or {}).items() if k in ("model", "dataset")}
-    given = {k: v for k, v in given.items() if v is not None and k not in nested}
-    for name, value in nested.items():
-        given |= {f"{name}.{key}": v for key, v in value.items()}
-        given[name] = model if name == "model" else dataset
-    return execute(plan({k: v for k, v in given.items() if v is not None}), reporter or Reporter())
+    given = {key: value for key, value in {"model": model, "dataset": dataset, **choices}.items() if value is not None}
+    given |= {key: value for key, value in flatten(settings or {}) if value != {}}
+    return execute(plan(given), reporter or Reporter())
 
 
 def execute(work: Plan, reporter: Reporter) -> RunResult:
@@ -195,6 +194,16 @@ def _in_turn(work: Plan, execution: Execution, reporter: Reporter) -> Iterator[t
         yield index, record, trained
 
 
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Let processes that start meanwhile never see a terminal's Ctrl-C, which goes to all: ours tells its workers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _follow_parent() -> None:
     """End this worker when its parent ends, also by SIGKILL."""
     parent = multiprocessing.parent_process()
@@ -215,6 +224,7 @@ def _work(cell: Cell, execution: Execution) -> tuple[Record, bool]:
 
 def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterator[tuple[int, Record, bool]]:
     """Run cells in worker processes; results are those of the same cells run in turn."""
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         max_workers=min(work.jobs, len(work.cells)),
         mp_context=multiprocessing.get_context("spawn"),
@@ -223,8 +233,9 @@ def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterato
     )
     futures: dict[Future[tuple[Record, bool]], int] = {}
     try:
-        for index, cell in enumerate(work.cells):
-            futures[pool.submit(_work, cell, execution)] = index
+        with _without_ctrl_c():
+            for index, cell in enumerate(work.cells):
+                futures[pool.submit(_work, cell, execution)] = index
         pending = set(futures)
         while pending:
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -232,10 +243,18 @@ def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterato
                 yield futures[future], *future.result()
             if stop_requested():
                 raise Interrupted("stopped")
+    except BrokenProcessPool:
+        raise GnnzooError("a worker was killed (out of memory?); the same command goes on from there") from None
     finally:
-        for future in futures:
-            future.cancel()
-        if any(not future.done() for future in futures):
-            for child in multiprocessing.active_children():
-                child.terminate()  # SIGTERM: finish the epoch, save, stop
-        pool.shutdown(wait=True, cancel_futures=True)
+        workers = set(multiprocessing.active_children()) - others
+        try:
+            for future in futures:
+                future.cancel()
+            if any(not future.done() for future in futures):
+                for worker in workers:
+                    worker.terminate()  # SIGTERM: finish the epoch, save, stop
+            pool.shutdown(wait=True, cancel_futures=True)
+        except KeyboardInterrupt:  # the second Ctrl-C
+            for worker in workers:
+                worker.kill()
+            raise

@@ -17,6 +17,7 @@ import gnnzoo
 from gnnzoo.errors import ConfigError
 from gnnzoo.leaderboard import Cost
 from gnnzoo.runner.engine import Fit
+from gnnzoo.runner.planning import check_device
 
 __all__ = ["commit", "cost", "peak_memory_mib", "pick_device", "processor"]
 
@@ -55,11 +56,9 @@ def pick_device(name: str) -> torch.device:
     Raises:
         ConfigError: there is no such device here, and why.
     """
-    if name == "auto":
+    kind, _, index = check_device(name).partition(":")
+    if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ConfigError(f"device={name}: choose auto, cpu, cuda or cuda:<number>")
     if kind == "cuda":
         if not torch.cuda.is_available():
             why = "this PyTorch is built without CUDA" if torch.version.cuda is None else "no GPU is visible"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gnnzoo.errors import ConfigError
-from gnnzoo.registry import DATASETS, SUITES
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
 from gnnzoo.runner.config import Config, default_results, load_choices, parse_indices, parse_seeds, resolve
 
-__all__ = ["Cell", "Execution", "Plan", "plan"]
+__all__ = ["Cell", "Execution", "Plan", "check_device", "plan"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,20 @@ def _as_list(value: Any) -> list[str]:
 
 
 def _positive(value: Any, key: str) -> int:
-    if not str(value).isdigit() or int(value) < 1:
+    if not str(value).isdecimal() or int(value) < 1:
         raise ConfigError(f"{key}={value}: a whole number of at least 1")
     return int(value)
+
+
+def check_device(name: str) -> str:
+    """Return ``name`` if it is written as a device is; whether it is there is another question.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
+        raise ConfigError(f"device={name}: choose auto, cpu, cuda or cuda:<number>")
+    return name
 
 
 def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
@@ -70,7 +82,8 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
     Raises:
         ConfigError: something cannot be, with the nearest valid choice.
     """
-    choices, layers = load_choices(values)
+    request = load_choices(values)
+    choices = request.choices
     suite = choices.get("suite")
     suite_card = SUITES.card(suite) if suite else None
     models = _as_list(choices.get("model") or (suite_card.models if suite_card else []))
@@ -79,7 +92,16 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
         if not given:
             raise ConfigError(f"{key}= is missing; gnnzoo list {key}s shows the choices")
     configs = [
-        resolve(model, benchmark, choices.get("protocol"), choices.get("strategy"), suite, layers, signatures)
+        resolve(
+            model,
+            benchmark,
+            choices.get("protocol"),
+            choices.get("strategy"),
+            suite,
+            request.layers,
+            signatures,
+            request.complete,
+        )
         for benchmark in benchmarks
         for model in models
     ]
@@ -97,7 +119,7 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
         raise ConfigError(f"checkpoint={choices['checkpoint']}: a number of seconds, 0 or more")
     execution = Execution(
         results=Path(choices.get("results") or default_results()),
-        device=str(choices.get("device", "auto")),
+        device=check_device(str(choices.get("device", "auto"))),
         threads=_positive(choices.get("threads", 1), "threads"),
         root=choices.get("root"),
         checkpoint=every,
@@ -107,4 +129,13 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
         raise ConfigError(f"save={save} keeps one model, this run trains {len(cells)}: choose with splits=0 seeds=1")
     if curves and curves.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"curves={curves}: the name must end in .png, .svg or .pdf")
-    return Plan(configs, cells, execution, _positive(choices.get("jobs", 1), "jobs"), save, curves)
+    jobs = _positive(choices.get("jobs", 1), "jobs")
+    if jobs > 1 and len(cells) > 1:
+        for config in configs:
+            for registry, name in ((MODELS, config.model), (DATASETS, config.dataset), (STRATEGIES, config.strategy)):
+                if registry.only_here(name):
+                    raise ConfigError(
+                        f"{registry.kind} {name} is registered in this process alone, and workers do not see it: "
+                        f"use jobs=1, or give it a card in a plug-in"
+                    )
+    return Plan(configs, cells, execution, jobs, save, curves)

@@ -12,6 +12,7 @@ import torch
 from gnnzoo.atomic import write_text
 from gnnzoo.errors import ConfigError
 from gnnzoo.models.build import load_model, read_model_file
+from gnnzoo.registry import DATASETS
 from gnnzoo.runner.cell import load_prepared, pre_transformed
 from gnnzoo.runner.config import Config, resolve
 from gnnzoo.runner.hardware import pick_device
@@ -47,13 +48,10 @@ def predict(
     """
     content = read_model_file(model)
     trained = content["config"]
-    sections = {key: trained[key] for key in ("model", "train", "data", "strategy")}
-    own = dataset.partition("@")[0] == trained["names"]["dataset"]
-    layers = [(str(model), {key: value for key, value in sections.items() if key != "strategy"})]
-    if own:
-        layers.append((str(model), {"dataset": trained["dataset"]}))
+    own = DATASETS.canonical(dataset.partition("@")[0]) == trained["names"]["dataset"]
+    layer = {key: trained[key] for key in ("model", "train", "data", *(["dataset"] if own else []))}
     protocol = trained["names"]["protocol"] if own and "@" not in dataset else None
-    config: Config = resolve(content["model"], dataset, protocol, layers=layers)
+    config: Config = resolve(content["model"], dataset, protocol, layers=[(str(model), layer)], complete=True)
     bundle = load_prepared(config, root)
     split = bundle.splits[min(trained.get("split", 0), len(bundle.splits) - 1)]
     bundle = pre_transformed(config, bundle, split, trained.get("seed", 0))

@@ -46,7 +46,7 @@ def forward(model: nn.Module, data: BaseData) -> Tensor:
         ConfigError: the data lacks something that the model needs, or the model asks for labels or masks.
     """
     values: dict[str, Any] = {}
-    for name, required in _arguments(type(model)):
+    for name, required in _arguments(type(model)):  # type: ignore[arg-type]
         value = getattr(data, name, None)
         if value is not None:
             values[name] = value

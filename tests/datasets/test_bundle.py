@@ -147,6 +147,15 @@ def test_check_finds_edges_that_leave_the_graph():
     bundle.data.edge_index = torch.tensor([[0], [6]])
     with pytest.raises(DataError, match="edge_index leaves its range"):
         bundle.check()
+    hetero = HeteroData()
+    hetero["a"].x = torch.ones(6, 1)
+    hetero["a"].y = bundle.data.y
+    hetero["b"].x = torch.ones(2, 1)
+    hetero["a", "to", "b"].edge_index = torch.tensor([[5], [1]])
+    bundle.replace(data=hetero).check()
+    hetero["a", "to", "b"].edge_index = torch.tensor([[1], [5]])
+    with pytest.raises(DataError, match="edge_index of a to b leaves its range"):
+        bundle.replace(data=hetero).check()
     hyper = HypergraphData(x=torch.ones(6, 1), hyperedge_index=torch.tensor([[0], [2]]), y=bundle.data.y)
     hyper.num_hyperedges = 2
     with pytest.raises(DataError, match="hyperedge_index leaves its range"):

@@ -131,8 +131,8 @@ def test_damaged_files_are_rebuilt(tmp_path):
     good = path.read_bytes()
     rng = np.random.RandomState(0)
     damaged = [b"", b"not a zip file", *(good[: rng.randint(1, len(good))] for _ in range(20))]
-    for place in rng.randint(len(good) // 4, 3 * len(good) // 4, size=10):
-        damaged.append(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+    places = rng.randint(len(good) // 4, 3 * len(good) // 4, size=10)
+    damaged += [good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :] for place in places]
     for content in damaged:
         path.write_bytes(content)
         with pytest.warns(UserWarning, match="damaged"):

@@ -348,13 +348,14 @@ def sheaf_laplacian(
             scale = ((node_values if normalization == "sheaf" else degree) + 1).rsqrt()
             node_values = node_values * scale.square()
             maps = maps * graph.at_ends(scale)
-        edge_values = -maps[:, :m] * maps[:, m:]
+        lower, upper = maps.chunk(2, dim=-1)
+        edge_values = -lower * upper
     elif sheaf == "bundle":
         total = degree if edge_weights is None else graph.sum_ends(edge_weights.square())
         at_ends = graph.at_ends((total + 1).rsqrt())
         at_ends = at_ends if edge_weights is None else at_ends * edge_weights
-        factor = at_ends[:m] * at_ends[m:]
-        edge_values = (_transpose_times(maps[..., :m], maps[..., m:]) * -factor).view(d * d, m)
+        (at_lower, at_upper), maps_at = at_ends.chunk(2), maps.chunk(2, dim=-1)
+        edge_values = (_transpose_times(*maps_at) * -(at_lower * at_upper)).view(d * d, m)
         node_values = (total / (total + 1)).expand(d, -1)
     else:
         total = graph.sum_ends(_transpose_times(maps, maps))
@@ -370,7 +371,7 @@ def sheaf_laplacian(
             scale = (d * degree + 1).rsqrt()
             node_values = total * scale.square()
             maps = maps * graph.at_ends(scale)
-        edge_values = -_transpose_times(maps[..., :m], maps[..., m:])
+        edge_values = -_transpose_times(*maps.chunk(2, dim=-1))
         if normalization == "sheaf":  # within [-1, 1] but for rounding
             edge_values, node_values = edge_values.clamp(-1, 1), node_values.clamp(-1, 1)
         edge_values, node_values = edge_values.reshape(d * d, m), node_values.reshape(d * d, -1)
@@ -381,7 +382,8 @@ def sheaf_laplacian(
 
 def _transpose_times(a: Tensor, b: Tensor) -> Tensor:
     """Return :math:`a^T b` of matrices stored as ``[d, d, m]``."""
-    out = a[0].unsqueeze(1) * b[0]
-    for k in range(1, a.size(0)):
-        out = torch.addcmul(out, a[k].unsqueeze(1), b[k])
+    rows = list(zip(a.unbind(), b.unbind(), strict=True))
+    out = rows[0][0].unsqueeze(1) * rows[0][1]
+    for left, right in rows[1:]:
+        out = torch.addcmul(out, left.unsqueeze(1), right)
     return out

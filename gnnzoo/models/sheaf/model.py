@@ -20,7 +20,7 @@ from gnnzoo.models.sheaf.laplacian import (
     orthogonal_map,
     sheaf_laplacian,
 )
-from gnnzoo.ops import sparse_linear
+from gnnzoo.ops import dropout, sparse_linear
 from gnnzoo.types import Dropout, PositiveInt
 
 __all__ = ["NeuralSheafDiffusion", "SheafDiffusionLayer", "reference_name"]
@@ -94,13 +94,12 @@ class SheafDiffusionLayer(nn.Module):
         if self.weight_learner is not None:
             weight = torch.cat([weight, self.weight_learner.weight])
         own, opposite = weight.chunk(2, dim=1)
-        at_nodes = torch.cat([own, opposite]) @ x.flatten(1).t()
-        out = graph.at_ends(at_nodes[: len(weight)]) + graph.at_others(at_nodes[len(weight) :])
+        at_own, at_opposite = (torch.cat([own, opposite]) @ x.flatten(1).t()).chunk(2)
+        out = graph.at_ends(at_own) + graph.at_others(at_opposite)
         if self.weight_learner is None:
             return out, None
         score = out[-1].sigmoid()
-        m = graph.lower.numel()
-        return out[:-1], score * score.roll(m)
+        return out[:-1], score * score.roll(graph.lower.numel())
 
     def forward(self, x: Tensor, y: Tensor, laplacian: SheafLaplacian) -> Tensor:
         """Diffuse ``y`` (``x`` after dropout) and step from ``x``; all ``[n, width, h]``."""
@@ -116,9 +115,9 @@ class NeuralSheafDiffusion(nn.Module):
     r"""Neural Sheaf Diffusion (Bodnar et al., 2022): Diag-NSD, O(d)-NSD and Gen-NSD.
 
     .. math::
-        X^{(0)} &= \mathrm{ELU}(\hat X W_1^\top + b_1) \text{ as } [n, d', h] \
+        X^{(0)} &= \mathrm{ELU}(\hat X W_1^\top + b_1) \text{ as } [n, d', h] \\
         X^{(l+1)} &= (1 + \tanh \varepsilon_l) \odot X^{(l)}
-                     - \sigma\left(\Delta_{F(X^{(l)})} (I \otimes A_l) X^{(l)} B_l^\top\right) \
+                     - \sigma\left(\Delta_{F(X^{(l)})} (I \otimes A_l) X^{(l)} B_l^\top\right) \\
         \text{logits} &= X^{(L)} W_2^\top + b_2
 
     The paper's d' is the stalk dimension with the fixed coordinates. The graph must be undirected (both directions of
@@ -229,14 +228,14 @@ class NeuralSheafDiffusion(nn.Module):
         """Return logits ``[num_nodes, out_channels]``."""
         graph = SheafGraph.of(edge_index, x.size(0))
         x = sparse_linear(x, self.lin_in.weight, self.lin_in.bias, self.input_dropout, self.training)
-        x = F.dropout(F.elu(x) if self.use_act else x, self.dropout, self.training)
+        x = dropout(F.elu(x) if self.use_act else x, self.dropout, self.training)
         x = x if self.lin_hidden is None else self.lin_hidden(x)
         x = x.view(-1, self.width, self.hidden_channels)
         for number, layer in enumerate(self._diffusion()):
             if layer.map_learner is not None:
-                seen = F.dropout(x, self.dropout, self.training and number > 0)
+                seen = dropout(x, self.dropout, self.training and number > 0)
                 laplacian = self.laplacian(graph, *layer.learn(seen, graph))
-            x = layer(x, F.dropout(x, self.dropout, self.training), laplacian)
+            x = layer(x, dropout(x, self.dropout, self.training), laplacian)
         return self.lin_out(x.flatten(1))
 
     def _diffusion(self) -> list[SheafDiffusionLayer]:

@@ -9,6 +9,7 @@ failure too, but one with a name.
 
 from __future__ import annotations
 
+import io
 import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -106,11 +107,14 @@ def load_golden(path: str | os.PathLike[str]) -> dict[str, Case]:
         DataError: there is no such file, it is damaged, or it is not a golden file of format 1.
     """
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        file = io.BytesIO(Path(path).read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        content = torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load raises nearly every kind on a damaged file
-        raise DataError(f"{path}: not a golden file: {str(error).strip().splitlines()[0][:200]}") from None
+        message = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise DataError(f"{path}: not a golden file: {message}") from None
     if not isinstance(content, dict) or content.get("format") != 1 or not isinstance(content.get("cases"), dict):
         raise DataError(f"{path}: not a golden file of format 1")
     for name, case in content["cases"].items():

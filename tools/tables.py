@@ -1,0 +1,137 @@
+"""Write README's tables from the registry and the records, or check that they are up to date.
+
+python tools/tables.py            write
+python tools/tables.py --check    exit with status 1 where a table differs from what it is made of
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from pathlib import Path
+
+from gnnzoo.atomic import write_text
+from gnnzoo.cards import METRICS
+from gnnzoo.leaderboard import Store
+from gnnzoo.leaderboard.shipped import Board, boards
+from gnnzoo.leaderboard.table import Row, compare, in_unit
+from gnnzoo.registry import DATASETS, MODELS
+from gnnzoo.runner.config import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    """Return a markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def models() -> str:
+    """Return the table of models, from their cards."""
+    rows = []
+    for name in MODELS.names():
+        card = MODELS.card(name)
+        paper = card.paper
+        source = ""
+        if paper is not None:
+            source = f"{paper.title}, {paper.year}"
+            source += f", [arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else ""
+        rows.append([f"`{name}`", card.summary, ", ".join(card.tasks), source])
+    return markdown(["model", "what it is", "tasks", "paper"], rows)
+
+
+def datasets() -> str:
+    """Return the table of datasets, from their cards."""
+    rows = []
+    for name in DATASETS.names():
+        card = DATASETS.card(name)
+        counts = card.counts
+        size = f"{counts.graphs:,} graphs" if counts.graphs > 1 else f"{counts.nodes:,} / {counts.edges:,}"
+        homophily = f"{card.homophily:.2f}" if card.homophily is not None else ""
+        protocols = ", ".join(f"`{p}`" for p in card.protocols)
+        rows.append([f"`{name}`", card.task, size, homophily, protocols, "embedded" if card.embedded else "files"])
+    return markdown(["dataset", "task", "nodes / edges", "homophily", "protocols", "data"], rows)
+
+
+def _interval(row: Row, metric: str) -> str:
+    text = f"{in_unit(row.summary.mean, metric):.2f}"
+    if row.summary.half_width is not None:
+        text += f" ± {in_unit(row.summary.half_width, metric):.2f}"
+    return text
+
+
+def _test(row: Row, metric: str) -> str:
+    if row.against_best is None:
+        return "best"
+    text = f"{in_unit(row.against_best.difference, metric):+.2f}"
+    if row.p_holm is not None:
+        text += f", p {'< 0.001' if row.p_holm < 0.001 else f'= {row.p_holm:.3f}'}"
+    return text
+
+
+def _rows(board: Board) -> list[list[str]]:
+    metric = board.metric
+    rows = []
+    for row in compare(board.groups, board.published):
+        std = f"{in_unit(row.summary.std, metric):.2f}" if row.summary.std is not None else ""
+        published, gap = "", ""
+        if row.published:
+            published = f"{row.published.mean:g}" + (f" ± {row.published.std:g}" if row.published.std else "")
+            gap = f"{in_unit(row.summary.mean, metric) - row.published.mean:+.2f}"
+        n = f"{row.splits} × {row.seeds}"
+        rows.append([f"`{board.benchmark}`", f"`{row.label}`", _interval(row, metric), std, n, _test(row, metric)])
+        rows[-1] += [published, gap, f"{row.parameters:,}", f"{1000 * row.seconds_per_epoch:.1f}"]
+    return rows
+
+
+def results() -> str:
+    """Return the table of results, from the committed records of the shipped configurations."""
+
+    def shipped(model: str, benchmark: str) -> str:
+        return resolve(model, benchmark).hash
+
+    found = boards(Store(ROOT / "leaderboards" / "results"), shipped)
+    columns = ["benchmark", "model", "test ± 95 % CI", "std", "splits × seeds", "to the best", "published", "gap"]
+    table = markdown([*columns, "parameters", "CPU ms/epoch"], [row for board in found for row in _rows(board)])
+    metrics = sorted({f"{b.metric}{' (%)' if METRICS[b.metric].percent else ''}" for b in found})
+    others = sum(board.others for board in found)
+    note = f"Test {', '.join(metrics)}." + (f" {others} records of other settings are not shown." if others else "")
+    return f"{table}\n\n{note}"
+
+
+TABLES = {"models": models, "datasets": datasets, "results": results}
+
+
+def render(text: str) -> str:
+    """Return a text with everything between ``<!-- table: x -->`` and ``<!-- end -->`` made anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where something would change")
+    check = parser.parse_args().check
+    path = ROOT / "README.md"
+    old = path.read_text(encoding="utf-8")
+    new = render(old)
+    if old == new:
+        return 0
+    if not check:
+        write_text(path, new)
+        print(f"{path.name}: tables written")
+        return 0
+    print("".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), "README.md", "as generated")))
+    print("README.md differs from what it is made of: run `make tables`", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
