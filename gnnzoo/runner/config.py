@@ -17,10 +17,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gnnzoo.cards import DatasetCard, ModelCard, StrategyCard
-from gnnzoo.errors import ConfigError, UnknownNameError, closest
+from gnnzoo.errors import ConfigError, GnnzooError, UnknownNameError, closest
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
 from gnnzoo.resources import config_dir, load_yaml, parse_value
-from gnnzoo.signature import check, validate
+from gnnzoo.signature import check, parameters, validate
 from gnnzoo.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 __all__ = [
@@ -415,6 +415,7 @@ def resolve(
             raise ConfigError(f"train.groups.{tag}: model {model_card.name} has no such parameter group{hint}")
     if signatures:
         sections["model"] = validate(MODELS.get(model_card.name), sections["model"], "model", RESERVED)
+        _check_together(MODELS.get(model_card.name), sections["model"], dataset_card)
         sections["strategy"] = validate(STRATEGIES.get(strategy_card.name), sections["strategy"], "strategy")
         loader = DATASETS.get(dataset_card.name)
         sections["dataset"] = validate(loader, sections["dataset"], "dataset", ("card", "protocol", "files"))
@@ -423,6 +424,21 @@ def resolve(
 
 RESERVED = ("in_channels", "out_channels")
 """Constructor arguments that the data decides."""
+
+
+def _check_together(cls: type, hparams: Mapping[str, Any], dataset: DatasetCard) -> None:
+    """Let a model's constructor refuse values that do not fit each other, before anything is loaded or written."""
+    import torch
+
+    if any(p.required and p.name not in RESERVED for p in parameters(cls).values()):
+        return  # sizes that only the data know
+    try:
+        with torch.device("meta"):  # no memory, no random numbers
+            cls(max(dataset.counts.features, 1), dataset.num_outputs, **hparams)
+    except GnnzooError:
+        raise
+    except Exception:  # an initialization that needs real numbers: training will tell
+        return
 
 
 def _put(target: dict[str, Any], path: list[str], value: Any, key: str) -> None:

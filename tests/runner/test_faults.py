@@ -143,7 +143,9 @@ def test_real_command_killed(folder, undisturbed):
     results, words = folder / "results", [sys.executable, "-m", "gnnzoo", "run", *TWO, "checkpoint=0"]
 
     def start():
-        return subprocess.Popen([*words, f"results={results}"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*words, f"results={results}"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     process = start()
     time.sleep(1)
@@ -165,59 +167,84 @@ def test_real_command_killed(folder, undisturbed):
 
 # --- workers ---
 
-SLOW = "model=gcn dataset=csbm train.epochs=150 train.stopping=none splits=0-2 checkpoint=0".split()
+SLOW = "model=gcn dataset=csbm train.epochs=150 train.stopping=none splits=0-2 checkpoint=0 jobs=2".split()
 
 
-def test_workers_end_with_their_parent(folder):
-    """Ctrl-C while workers start, a killed worker, Ctrl-C in training, a killed parent: then the rest, as in turn."""
-    serial = Command([*SLOW, f"results={folder / 'serial'}"], folder / "log")
-    assert serial.wait() == 0, serial.output()
-    results = folder / "results"
+class InWorkers(Command):
+    """A run in two workers, which have started when the constructor returns."""
 
-    def training():
-        return len(list(results.glob("work/*/*/*-*/state/checkpoint.pt"))) == 2
+    def __init__(self, results, log):
+        self.results, self.start = results, time.time()
+        super().__init__([*SLOW, f"results={results}"], log)
+        self.until(lambda: len(self.workers()) == 2)
 
-    def start(number):
-        command = Command([*SLOW, "jobs=2", f"results={results}"], folder / f"log{number}")
-        command.until(lambda: len(workers(command)) == 2)
-        return command
-
-    def workers(command):
-        children = psutil.Process(command.process.pid).children()
+    def workers(self):
+        children = psutil.Process(self.process.pid).children()
         return [c for c in children if any("spawn_main" in word for word in c.cmdline())]
 
-    def gone(processes):
-        assert not psutil.wait_procs(processes, timeout=10)[1], "workers outlive their parent"
+    def until_training(self):
+        states = "work/*/*/*-*/state/checkpoint.pt"
+        self.until(lambda: sum(p.stat().st_mtime > self.start for p in self.results.glob(states)) == 2)
+        return self.workers()
 
-    command = start(0)
+    def ctrl_c(self):
+        """Interrupt as a terminal does: parent and workers alike."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+
+def gone(processes):
+    return not psutil.wait_procs(processes, timeout=30)[1]
+
+
+def test_workers_stop_and_end_with_their_parent(folder):
+    """Ctrl-C while workers start, Ctrl-C in training, a killed parent; then to the end, with the results of one process."""
+    results = folder / "results"
+    command = InWorkers(results, folder / "log0")
     time.sleep(0.3)
-    os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does: to parent and workers alike
+    command.ctrl_c()
     assert command.wait() == 130, command.output()
-    assert "goes on from there" in complaint(command)
+    assert complaint(command).endswith("goes on from there")
 
-    command = start(1)
-    command.until(training)
-    workers(command)[0].kill()
-    assert command.wait() == 2, command.output()
-    assert "worker was killed" in complaint(command)
-
-    command = start(2)
-    command.until(lambda: len(workers(command)) == 2 and all(w.cpu_times().user > 1 for w in workers(command)))
-    children = workers(command)
-    os.killpg(command.process.pid, signal.SIGINT)
+    command = InWorkers(results, folder / "log1")
+    workers = command.until_training()
+    command.ctrl_c()
     assert command.wait() == 130, command.output()
-    complaint(command)
-    gone(children)
+    assert complaint(command).endswith("goes on from there")
+    assert gone(workers)
 
-    command = start(3)
-    command.until(lambda: harness.read(results) or training())
-    children = workers(command)
+    command = InWorkers(results, folder / "log2")
+    workers = command.until_training()
     command.send(signal.SIGKILL)
     assert command.wait() == -signal.SIGKILL
-    gone(children)
+    assert gone(workers)
 
-    finish([*SLOW, "jobs=2"], results, folder / "log4", harness.read(folder / "serial"))
-    assert len(harness.read(results)) == 3
+    serial = Command([*SLOW[:-1], f"results={folder / 'serial'}"], folder / "log3")
+    assert serial.wait() == 0, serial.output()
+    assert len(finish(SLOW, results, folder / "log4", harness.read(folder / "serial"))) == 3
+
+
+@pytest.mark.slow
+def test_killed_worker(folder):
+    command = InWorkers(folder / "results", folder / "log")
+    first, second = command.until_training()
+    first.kill()
+    assert command.wait() == 2, command.output()
+    assert "a worker was killed" in complaint(command)
+    assert gone([second])
+
+
+@pytest.mark.slow
+def test_second_ctrl_c_ends_workers(folder):
+    command = InWorkers(folder / "results", folder / "log")
+    workers = command.until_training()
+    for worker in workers:
+        worker.suspend()  # as good as an epoch that takes for ever
+    command.ctrl_c()
+    time.sleep(2)
+    assert command.process.is_alive()
+    command.ctrl_c()
+    assert command.wait(20) == 130, command.output()
+    assert gone(workers)
 
 
 # --- Ctrl-C ---
@@ -320,7 +347,9 @@ def test_damaged_state(folder, undisturbed):
     assert Command([*TWO, "checkpoint=0", f"results={start}"], folder / "log", change).wait() == -signal.SIGKILL
     (state,) = start.glob("work/*/*/0-0/state/checkpoint.pt")
     whole = state.read_bytes()
-    for number, content in enumerate((b"", b"\0" * 100, whole[:-500], whole[: len(whole) // 2], whole[:99] + whole[100:])):
+    for number, content in enumerate(
+        (b"", b"\0" * 100, whole[:-500], whole[: len(whole) // 2], whole[:99] + whole[100:])
+    ):
         results, log = folder / f"results{number}", folder / f"log{number}"
         shutil.copytree(start, results)
         (results / state.relative_to(start)).write_bytes(content)

@@ -1,0 +1,78 @@
+"""README's generated tables: up to date, and made from records by the rules that they state."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gnnzoo.leaderboard import Store
+from gnnzoo.leaderboard.shipped import boards
+from gnnzoo.registry import DATASETS, MODELS
+from gnnzoo.runner.config import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "leaderboards" / "results"
+
+
+def load_tool():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "tools" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_equal_what_they_are_made_of():
+    done = subprocess.run([sys.executable, "tools/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_changed_table_is_noticed():
+    tool = load_tool()
+    text = "a\n<!-- table: models -->\nold\n<!-- end -->\nb"
+    new = tool.render(text)
+    assert all(f"`{name}`" in new for name in MODELS.names())
+    assert new.startswith("a\n")
+    assert new.endswith("\nb")
+    assert tool.render(new) == new
+
+
+def test_every_dataset_is_in_its_table():
+    assert all(f"`{name}`" in load_tool().datasets() for name in DATASETS.names())
+
+
+def test_committed_records_are_complete():
+    """A table shows whole protocols, a record per cell."""
+    store = Store(RESULTS)
+    for board in boards(store, lambda model, benchmark: resolve(model, benchmark).hash):
+        for model, records in board.groups.items():
+            protocol = DATASETS.card(board.benchmark.split("@")[0]).protocols[board.benchmark.split("@")[1]]
+            assert len({r.key.split_hash for r in records}) == protocol.splits, (board.benchmark, model)
+            assert len({(r.key.split_hash, r.key.seed) for r in records}) == len(records)
+
+
+def test_committed_records_have_their_configuration_and_parameter_count():
+    store = Store(RESULTS)
+    for path in store.files():
+        for record in store.read(path):
+            config = store.config(record.key.config)
+            assert config is not None
+            assert config["names"]["model"] == record.key.model
+            assert record.cost.commit, "measured outside a checkout"
+            assert not record.cost.commit.endswith("+"), "measured on a changed checkout"
+            expected = MODELS.card(record.key.model).parameters.get(record.key.benchmark)
+            assert expected in (None, record.result.parameters)
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_published_numbers_and_settings_name_protocols_that_exist(name):
+    card = MODELS.card(name)
+    for benchmark in [*card.datasets, *card.published, *card.parameters]:
+        dataset, _, protocol = benchmark.partition("@")
+        assert dataset
+        assert protocol
+        if dataset in DATASETS.names():
+            assert protocol in DATASETS.card(dataset).protocols, benchmark
