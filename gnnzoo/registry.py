@@ -162,7 +162,7 @@ class Registry(Generic[C]):
                 facets.setdefault(key, set()).update(values)
         for key, value in filters.items():
             if key not in facets:
-                raise ConfigError(f"unknown filter {key!r} for {self.kind}s{closest(key, facets)}")
+                raise ConfigError(f"unknown filter {key!r} for {self._folder}{closest(key, facets)}")
             if value not in facets[key]:
                 raise ConfigError(f"no {self.kind} has {key}={value}{closest(value, facets[key])}")
         return sorted(

@@ -97,6 +97,7 @@ def test_wrong_input_is_one_line_with_the_nearest_choice() -> None:
     fails("needs out_channels", "gcn", in_channels=3)
     fails("in_channels=0: .* at least 1", "gcn", in_channels=0, out_channels=2)
     fails("out_channels=2.5: .* whole number", "gcn", in_channels=3, out_channels=2.5)
+    fails("in_channels={'paper': 0}: .* whole number", "gcn", in_channels={"paper": 0}, out_channels=2)
     fails("data is a str", "gcn", "texas")
     fails("data is a list", "gcn", [])
     fails(

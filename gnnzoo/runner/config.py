@@ -328,7 +328,7 @@ def _check_fit(kind: str, card: ModelCard | StrategyCard, dataset: DatasetCard, 
         problem = f"works on a {' or '.join(card.structures)}, {dataset.name} is a {dataset.structure}"
     if problem:
         fitting = registry.list(task=dataset.task, structure=dataset.structure) if _has(registry, dataset) else []
-        hint = f"; {kind}s that fit: {', '.join(fitting[:8])}" if fitting else ""
+        hint = f"; {'models' if kind == 'model' else 'strategies'} that fit: {', '.join(fitting[:8])}" if fitting else ""
         raise ConfigError(f"{kind} {card.name} {problem}{hint}")
 
 

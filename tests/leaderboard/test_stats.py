@@ -62,7 +62,7 @@ def test_seeds_are_averaged_within_a_split_first():
 def test_over_one_split_seeds_are_the_units():
     found = mean_over_seeds([make(0.1, 0, 0), make(0.2, 0, 1), make(0.6, 0, 2)])
     assert list(found.values()) == [0.1, 0.2, 0.6]
-    assert len({unit for unit in found}) == 3
+    assert len(set(found)) == 3
 
 
 # --- two models ---

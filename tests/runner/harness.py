@@ -1,4 +1,4 @@
-"""The real command line in processes that can be killed, forked from one that has torch in memory but has run nothing."""
+"""The command line in processes that can be killed, forked from one that has torch in memory but has run nothing."""
 
 import contextlib
 import importlib
@@ -176,7 +176,7 @@ def slow_epoch(number, seconds):
     def step(self, batch):
         calls.append(None)
         if len(calls) == number:
-            print("slow epoch", file=sys.stderr, flush=True)
+            sys.stderr.write("slow epoch\n")
             time.sleep(seconds)
         return original(self, batch)
 

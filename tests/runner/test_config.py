@@ -264,7 +264,7 @@ def test_tagged_groups_are_settings() -> None:
 
 def test_how_it_is_run_does_not_change_the_hash(tmp_path: Path) -> None:
     base = {"model": "gcn", "dataset": "karate"}
-    how = {"splits": "3", "seeds": "5", "jobs": "2", "threads": "2", "device": "cpu", "checkpoint": "1"}
+    how = {"splits": "3", "seeds": "[5]", "jobs": "2", "threads": "2", "device": "cpu", "checkpoint": "1"}
     how |= {"results": tmp_path / "r", "root": tmp_path, "save": tmp_path / "m.pt", "curves": tmp_path / "c.png"}
     work = plan(base | how)
     assert work.configs[0].hash == only(base).hash
@@ -291,7 +291,7 @@ def test_a_stored_configuration_gives_itself(tmp_path: Path, form: str) -> None:
     assert again.hash == config.hash
     assert set(again.sources.values()) == {str(file)}
     assert only({"config": file, "train.lr": 0.3}).train.lr == 0.3
-    with pytest.raises(ConfigError, match=r"unknown key model\.heads; did you mean"):
+    with pytest.raises(ConfigError, match=r"unknown key model\.heads; choose from"):
         only({"config": file, "model": "gcn", "model.heads": 1})
 
 
@@ -369,7 +369,7 @@ WRONG: list[tuple[list[str], str, bool]] = [
     ([*GOOD, "train.lr=fast"], "train.lr='fast': should be a valid number", False),
     ([*GOOD, "train.lr=true"], "train.lr=True: should be a number", False),
     ([*GOOD, "train.lr=[1, 2]"], "train.lr=[1, 2]: should be a valid number", False),
-    ([*GOOD, "train.lr.x=1"], "train.lr={'x': 1}: should be a valid number", False),
+    ([*GOOD, "train.lr.x=1"], "train.lr.x: lr is a value, not a section", False),
     ([*GOOD, "train.epochs=1.5"], "train.epochs=1.5: should be a valid integer", False),
     ([*GOOD, "train.epochs="], "train.epochs=None: should be a valid integer", False),
     ([*GOOD, "train.optimizer=sgd"], "train.optimizer='sgd': should be 'adam', 'adamw' or 'lamb'", False),
@@ -449,7 +449,7 @@ WRONG: list[tuple[list[str], str, bool]] = [
     ([*GOOD, "=3"], "expected key=value, got '=3'", False),
     ([*GOOD, "model=mlp"], "model is given twice", False),
     ([*GOOD, "config=nowhere.yaml"], "cannot read nowhere.yaml: No such file or directory", False),
-    ([*GOOD, "config=bad.yaml"], "bad.yaml:2: not valid YAML: ", False),
+    ([*GOOD, "config=bad.yaml"], "bad.yaml:3: not valid YAML: ", False),
     ([*GOOD, "config=twice.yaml"], "twice.yaml:3: not valid YAML: key 'lr' stands twice", False),
     ([*GOOD, "config=list.yaml"], "list.yaml:1: expected 'key: value' lines, found a list", False),
     ([*GOOD, "config=binary.yaml"], "binary.yaml: not a text file", False),
@@ -545,7 +545,7 @@ def test_a_model_for_another_structure(folder: Path, gnnzoo: Callable[..., tuple
     status, _, err = gnnzoo("run", "model=mlp", "dataset=toy-hyper", "strategy=toy-training")
     assert status == 2
     assert err.startswith(
-        "gnnzoo: strategy toy-training works on a graph, toy-hyper is a hypergraph; strategys that fit"
+        "gnnzoo: strategy toy-training works on a graph, toy-hyper is a hypergraph; strategies that fit"
     )
 
 

@@ -10,14 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import harness
 import psutil
 import pytest
 import torch
-
-import harness
 from harness import Command
 
-RUN = "model=gcn dataset=karate train.epochs=30 train.stopping=none".split()
+RUN = ["model=gcn", "dataset=karate", "train.epochs=30", "train.stopping=none"]
 EIGHT = [*RUN, "splits=0-3", "seeds=2"]
 TWO = [*RUN, "splits=0,1"]
 
@@ -167,7 +166,7 @@ def test_real_command_killed(folder, undisturbed):
 
 # --- workers ---
 
-SLOW = "model=gcn dataset=csbm train.epochs=150 train.stopping=none splits=0-2 checkpoint=0 jobs=2".split()
+SLOW = ["model=gcn", "dataset=csbm", "train.epochs=150", "train.stopping=none", "splits=0-2", "checkpoint=0", "jobs=2"]
 
 
 class InWorkers(Command):
@@ -197,7 +196,7 @@ def gone(processes):
 
 
 def test_workers_stop_and_end_with_their_parent(folder):
-    """Ctrl-C while workers start, Ctrl-C in training, a killed parent; then to the end, with the results of one process."""
+    """Ctrl-C while workers start, Ctrl-C in training, a killed parent; then the rest, with one process's results."""
     results = folder / "results"
     command = InWorkers(results, folder / "log0")
     time.sleep(0.3)
