@@ -15,11 +15,13 @@ import torch
 from torch_geometric.data import Batch, Data, HeteroData
 
 import gnnzoo
+from gnnzoo.cli import show
 from gnnzoo.datasets import HypergraphData, cache
 from gnnzoo.errors import ConfigError, Interrupted
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
-from gnnzoo.runner import Reporter, RunResult, cell, resolve
+from gnnzoo.runner import Reporter, RunResult, cell, plan, resolve
 from gnnzoo.runner.cell import load_prepared, pre_transformed
+from gnnzoo.runner.estimate import estimate
 from gnnzoo.runner.planning import Cell
 from gnnzoo.runner.predict import predict
 from gnnzoo.strategies import ERM
@@ -80,7 +82,7 @@ def test_found_through_the_entry_point() -> None:
     status, out, _ = command("list", "models", "structure=heterogeneous")
     assert (status, out.splitlines()[1].split()[0]) == (0, "fixture-rgcn")
     status, out, _ = command("info", "fixture-mixtures")
-    assert "64 graphs, 662 nodes, 1,096 edges, 2 features, 2 classes, 274 hyperedges" in out
+    assert "64 graphs, 646 nodes, 2,660 edges, 2 features, 2 classes, 665 hyperedges" in out
     assert out.endswith("False\n")
 
 
@@ -88,6 +90,11 @@ def test_without_the_plugin_nothing_is_there() -> None:
     status, _, err = command("list", "models", "fixture-*", path=None)
     assert status == 2
     assert err.startswith("gnnzoo: no models match 'fixture-*'")
+
+
+def test_doctor_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show.doctor()
+    assert "fixture (gnnzoo_fixture)" in capsys.readouterr().out
 
 
 def test_classes_are_importable_by_name() -> None:
@@ -155,7 +162,7 @@ def _labels(result: RunResult) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_graph_regression(results: Path, tmp_path: Path) -> None:
-    result = gnnzoo.run("gin", "fixture-edge-counts", splits=[1], settings={"train.epochs": 40}, results=results)
+    result = gnnzoo.run("gin", "fixture-edge-counts", splits=[1], settings={"train.epochs": 80}, results=results)
     bundle = load_prepared(result.plan.configs[0])
     y = torch.cat([graph.y for graph in bundle.graphs]).flatten()
     split = bundle.splits[1]
@@ -179,11 +186,11 @@ def test_workers_know_the_plugin(results: Path, tmp_path: Path) -> None:
 
 def test_models_are_where_the_data_say_they_fit() -> None:
     with pytest.raises(
-        ConfigError, match="model gcn works on a graph, fixture-papers is a heterogeneous; models that fit"
+        ConfigError, match="gcn works on a graph, fixture-papers is a heterogeneous graph; models that fit"
     ):
         resolve("gcn", "fixture-papers")
     with pytest.raises(
-        ConfigError, match="model fixture-labels is for node tasks, fixture-communities is a inductive-node"
+        ConfigError, match="labels is for node tasks, fixture-communities is an inductive-node task; models"
     ):
         resolve("fixture-labels", "fixture-communities")
 
@@ -194,7 +201,7 @@ def test_models_are_where_the_data_say_they_fit() -> None:
 def test_a_batch_of_hypergraphs_is_each_alone() -> None:
     """Also of a model that is asked about nodes; as plain ``Data``, hyperedges would be mixed up."""
     graphs = gnnzoo.load_dataset("fixture-mixtures").graphs[:7]
-    assert all(graph.num_nodes != graph.num_hyperedges for graph in graphs)
+    assert any(graph.num_nodes < graph.num_hyperedges for graph in graphs)
     model = gnnzoo.create_model("fixture-hgnn", graphs).double().eval()
     double = [graph.clone().apply(lambda t: t.double() if t.is_floating_point() else t) for graph in graphs]
     for per_graph in (True, False):
@@ -221,6 +228,29 @@ def test_empty_hyperedges_survive_batching() -> None:
     batch = Batch.from_data_list([one, two])
     assert batch.num_hyperedges == 6
     assert batch.hyperedge_index.tolist() == [[0, 1, 3, 5], [0, 0, 5, 5]]
+
+
+# --- what a run would cost -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "answer"),
+    [
+        ("fixture-labels", "karate", "at most "),
+        ("fixture-sign", "fixture-communities", "at most "),
+        ("gin", "fixture-edge-counts", "at most "),
+        ("fixture-rgcn", "fixture-papers", "not known: no random data for a heterogeneous task are made"),
+        ("fixture-hgnn", "fixture-mixtures", "not known: no random data for a hypergraph task are made"),
+    ],
+)
+def test_estimates(model: str, dataset: str, answer: str) -> None:
+    work = plan({"model": model, "dataset": dataset})
+    assert str(estimate(work, work.configs[0])).startswith(answer)
+
+
+def test_the_estimate_of_a_strategy_is_not_known() -> None:
+    work = plan({"model": "mlp", "dataset": "karate", "strategy": "fixture-distil"})
+    assert str(estimate(work, work.configs[0])) == "not known: strategy fixture-distil is not measured"
 
 
 # --- transforms ------------------------------------------------------------------------------------------------------
@@ -424,9 +454,7 @@ def test_the_strategys_state_goes_through_a_file(tmp_path: Path) -> None:
 def test_teachers_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown model 'gnc'; did you mean 'gin' or 'gcn'"):
         distil(tmp_path, settings={"strategy.teacher": "gnc"})
-    with pytest.raises(
-        ConfigError, match="model fixture-sign cannot be trained for mlp: it transforms its input itself"
-    ):
+    with pytest.raises(ConfigError, match="model fixture-sign cannot be trained for mlp: it transforms its input"):
         distil(tmp_path, settings={"strategy.teacher": "fixture-sign"})
     with pytest.raises(ConfigError, match=r"strategy\.weight=2: should be less than or equal to 1"):
         distil(tmp_path, settings={"strategy.weight": 2})

@@ -90,10 +90,10 @@ def cell_key(cell: Cell, bundle: Bundle) -> Key:
 class _Context:
     """What a strategy may ask for: a :class:`~gnnzoo.strategies.RunContext`."""
 
-    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None, bundle: Bundle) -> None:
+    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None, blind: Bundle) -> None:
         self.seed = cell.seed
         self.seconds = self.cpu_seconds = 0.0
-        self._cell, self._execution, self._checkpoint, self._bundle = cell, execution, checkpoint, bundle
+        self._cell, self._execution, self._checkpoint, self._blind = cell, execution, checkpoint, blind
 
     def train(self, model: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
         """Train another model on the same input, split and seed; the caller's random numbers are not touched."""
@@ -106,7 +106,7 @@ class _Context:
         cell = Cell(config, self._cell.split, self._cell.seed)
         checkpoint = self._checkpoint.nested(f"{config.model}-{config.hash}") if self._checkpoint else None
         with _own_random_numbers():
-            trained = train_cell(cell, self._execution, checkpoint, bundle=self._bundle)
+            trained = train_cell(cell, self._execution, checkpoint, blind=self._blind)
         self.seconds += trained.fit.seconds
         self.cpu_seconds += trained.fit.cpu_seconds
         return trained.model.eval().requires_grad_(False)
@@ -138,7 +138,7 @@ def train_cell(
     execution: Execution,
     checkpoint: Checkpoint | None = None,
     on_epoch: OnEpoch | None = None,
-    bundle: Bundle | None = None,
+    blind: Bundle | None = None,
 ) -> Trained:
     """Train one cell on a blind bundle: nothing here can see a test label.
 
@@ -147,15 +147,17 @@ def train_cell(
         execution: where and how.
         checkpoint: where the state goes; a training that it holds as finished is not done again.
         on_epoch: hears of every epoch.
-        bundle: the model's input, where it is that of another model (a teacher sees what its student sees).
+        blind: the model's input, where it is that of another model (a teacher sees what its student sees).
     """
     config = cell.config
-    if bundle is None:
-        bundle = load_prepared(config, execution.root)
-        bundle = pre_transformed(config, bundle, bundle.splits[cell.split], cell.seed)
-    split = bundle.splits[cell.split]
     device = pick_device(execution.device)
-    blind = _to(bundle.blind(split), device)
+    if blind is not None:
+        bundle = blind
+    else:
+        bundle = load_prepared(config, execution.root)
+        split = bundle.splits[cell.split]
+        bundle = pre_transformed(config, bundle, split, cell.seed)
+        blind = _to(bundle.blind(split), device)
     task = _task(bundle)
 
     seed_everything(cell.seed)
@@ -163,7 +165,7 @@ def train_cell(
     arguments = model_arguments(config.model, blind.graphs, **hparams)
     model = MODELS.get(config.model)(**arguments).to(device)
     strategy: Strategy = STRATEGIES.get(config.strategy)(**config.sections["strategy"])
-    context = _Context(cell, execution, checkpoint, bundle)
+    context = _Context(cell, execution, checkpoint, blind)
     strategy.setup(model, blind, task, context)
 
     seed_everything(cell.seed)

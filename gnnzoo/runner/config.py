@@ -117,7 +117,7 @@ class TrainConfig(_Section):
 class DataConfig(_Section):
     """``data.*``: input handling that papers do differently; it never changes split or metric."""
 
-    normalize_features: Literal["none", "row"] = Field("none", description="row: each row divided by its sum")
+    normalize_features: Literal["none", "row"] = Field("none", description="row: each row of counts divided by its sum")
     undirected: bool = Field(False, description="add the reverse of every edge, drop duplicates")
     self_loops: Literal["keep", "add", "remove"] = Field("keep", description="what happens to edges from v to v")
 
@@ -323,12 +323,16 @@ def _check_fit(kind: str, card: ModelCard | StrategyCard, dataset: DatasetCard, 
     """Refuse a model or strategy on a dataset that it is not for, naming some that are."""
     problem = None
     if dataset.task not in card.tasks:
-        problem = f"is for {' and '.join(card.tasks)} tasks, {dataset.name} is a {dataset.task} task"
+        article = "an" if dataset.task == "inductive-node" else "a"
+        problem = f"is for {' and '.join(card.tasks)} tasks, {dataset.name} is {article} {dataset.task} task"
     elif dataset.structure not in card.structures:
-        problem = f"works on a {' or '.join(card.structures)}, {dataset.name} is a {dataset.structure}"
+        words = {"heterogeneous": "heterogeneous graph"}
+        own = " or ".join(words.get(s, s) for s in card.structures)
+        problem = f"works on a {own}, {dataset.name} is a {words.get(dataset.structure, dataset.structure)}"
     if problem:
         fitting = registry.list(task=dataset.task, structure=dataset.structure) if _has(registry, dataset) else []
-        hint = f"; {'models' if kind == 'model' else 'strategies'} that fit: {', '.join(fitting[:8])}" if fitting else ""
+        kinds = {"model": "models", "strategy": "strategies"}[kind]
+        hint = f"; {kinds} that fit: {', '.join(fitting[:8])}" if fitting else ""
         raise ConfigError(f"{kind} {card.name} {problem}{hint}")
 
 

@@ -82,7 +82,7 @@ def estimate(work: Plan, config: Config) -> Estimate:
     card = DATASETS.card(config.dataset)
     counts = card.counts
     if card.structure != "graph":
-        return Estimate(reason=f"no random {card.structure} is made")
+        return Estimate(reason=f"no random data for a {card.structure} task are made")
     if STRATEGIES.get(config.strategy) is not ERM:
         return Estimate(reason=f"strategy {config.strategy} is not measured")
     if counts.nodes * counts.features + 2 * counts.edges > _LARGEST:

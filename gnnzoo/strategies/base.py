@@ -20,11 +20,18 @@ class RunContext(Protocol):
     seed: int
 
     def train(self, model: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
-        """Train another model of the zoo on the same data, split and seed (a teacher) and return it in evaluation mode.
+        """Train another model on the same input, split and seed (a teacher) and return it in evaluation mode.
+
+        It sees what the caller's model sees, so that both can be called with one batch. A run that is interrupted
+        afterwards finds it trained.
 
         Args:
             model: its registered name.
-            settings: ``{"model.hidden_channels": 32, "train.epochs": 100}``; the rest is as in ``gnnzoo run``.
+            settings: ``{"model.hidden_channels": 32, "train.epochs": 100}``; the rest is as in ``gnnzoo run``, but for
+                ``data`` and ``dataset``, which are the caller's.
+
+        Raises:
+            ConfigError: no such model or setting, or a model with a ``pre_transform`` of its own.
         """
 
 

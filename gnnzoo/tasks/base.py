@@ -48,7 +48,7 @@ def forward(model: nn.Module, data: BaseData) -> Tensor:
     values: dict[str, Any] = {}
     for name, required in _arguments(type(model)):  # type: ignore[arg-type]
         value = getattr(data, name, None)
-        if value is not None:
+        if value is not None and not callable(value):  # a method of the data object, such as size(), is no attribute
             values[name] = value
         elif required:
             raise ConfigError(f"{type(model).__name__} needs {name!r}, which the data does not have")

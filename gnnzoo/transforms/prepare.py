@@ -21,7 +21,8 @@ def prepare(
     are touched.
 
     Args:
-        normalize_features: ``row`` divides every row of ``x`` by its sum; rows of zeros stay zero.
+        normalize_features: ``row`` divides every row of ``x`` by its sum, rows of zeros stay zero. It is meant for
+            counts: PyG's transform shifts features so that the smallest is 0, and divides by 1 where a sum is less.
         undirected: add the reverse of every edge; edges are then sorted by source and target, and repeated ones are
             merged (their attributes averaged).
         self_loops: ``add`` one to every node that has none, or ``remove`` all.

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
@@ -26,12 +27,15 @@ class Command:
         change: ``(name, *arguments)`` of a function below that changes the child before it starts.
     """
 
+    running: ClassVar[list[multiprocessing.Process]] = []
+
     def __init__(self, arguments, log, change=None):
         self.log, self._trained = Path(log), Path(f"{log}.trained")
         self.log.touch()
         self.before = len(self.trained())
         self.process = context.Process(target=_run, args=(list(map(str, arguments)), str(log), change))
         self.process.start()
+        self.running.append(self.process)
 
     def trained(self):
         """Return the cells whose training has begun, ``"split seed"``, by all commands with this log."""

@@ -28,7 +28,9 @@ def folder():
     path = Path(tempfile.mkdtemp(prefix="gnnzoo-", dir=shm if os.access(shm, os.W_OK) else None))
     path.chmod(0o755)  # also for a test that runs as nobody
     yield path
-    shutil.rmtree(path)
+    while Command.running:  # what a failed test has left
+        Command.running.pop().kill()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -299,6 +299,14 @@ def test_forward_reads_hypergraphs_and_heterogeneous_graphs():
     assert set(edge_index_dict) == {("a", "to", "a")}
 
 
+def test_methods_of_the_data_are_no_attributes():
+    class Convolution(nn.Module):
+        def forward(self, x, size=None):
+            return size
+
+    assert forward(Convolution(), Data(x=torch.ones(2, 1))) is None
+
+
 def test_forward_names_what_is_missing():
     with pytest.raises(ConfigError, match="Recorder needs 'edge_index', which the data does not have"):
         forward(Recorder(), Data(x=torch.ones(2, 1)))

@@ -59,7 +59,7 @@ def load_teams(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[Hyper
 def load_mixtures(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[HypergraphData], list[Split]]:
     """Return 64 hypergraphs of red and blue nodes: in half of them a hyperedge has one colour, in the others both.
 
-    The numbers of nodes and of hyperedges differ, so that a batch that mixes up the two does not go unnoticed.
+    Some have more hyperedges than nodes, so that a batch that mixes up the two does not go unnoticed.
     """
     rng = np.random.RandomState(0)
     graphs = []
@@ -67,7 +67,7 @@ def load_mixtures(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[li
         colour = np.arange(rng.randint(8, 13)) % 2
         red, blue = np.flatnonzero(colour == 0), np.flatnonzero(colour == 1)
         groups = [red, blue] if index % 2 else [np.arange(len(colour))]
-        teams = _teams(rng, groups, number=rng.randint(3, 7), size=4)
+        teams = _teams(rng, groups, number=rng.randint(4, 17), size=4)
         x = torch.from_numpy(np.eye(2, dtype=np.float32)[colour])
         graphs.append(HypergraphData(x=x, hyperedge_index=teams, y=torch.tensor([index % 2])))
     return graphs, _splits(card, protocol, 64)
