@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from gnnzoo.runner.cell import load_prepared, pre_transformed
 from gnnzoo.runner.estimate import estimate
 from gnnzoo.runner.planning import Cell
 from gnnzoo.runner.predict import predict
-from gnnzoo.strategies import ERM
+from gnnzoo.strategies import ERM, Teacher
 from gnnzoo.tasks import create_task, forward
 from gnnzoo.testing import check_model
 
@@ -434,8 +435,8 @@ def test_the_strategys_state_goes_through_a_file(tmp_path: Path) -> None:
     class Run:
         seed = 0
 
-        def train(self, model: str, settings: Mapping[str, Any] | None = None) -> torch.nn.Module:
-            return gnnzoo.create_model(model, bundle.data)
+        def train(self, role: str) -> Teacher:
+            return Teacher(gnnzoo.create_model("gcn", bundle.data), bundle)
 
     bundle = gnnzoo.load_dataset("karate")
     task = create_task("node", "multiclass", "accuracy")
@@ -451,15 +452,51 @@ def test_the_strategys_state_goes_through_a_file(tmp_path: Path) -> None:
     assert strategies[1].scale.item() == 1.75
 
 
+def test_a_teacher_keeps_its_own_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fixture-sign transforms its input; its student does not, and each is given its own."""
+    inputs: dict[str, set[str]] = {}
+    fit = cell.fit
+
+    def spy(model: Any, strategy: Any, task: Any, bundle: Any, *rest: Any) -> Any:
+        inputs[type(model).__name__] = set(bundle.data.keys())
+        return fit(model, strategy, task, bundle, *rest)
+
+    monkeypatch.setattr(cell, "fit", spy)
+    record = distil(tmp_path, settings=TWO_STAGES | {"strategy": {"teacher": "fixture-sign", "epochs": 20}}).records[0]
+    assert record.result.test["accuracy"] > 0.25
+    assert inputs["SIGN"] - inputs["MLP"]
+    assert "teacher_logits" in inputs["MLP"]
+
+
+def test_a_teachers_configuration_belongs_to_the_run(tmp_path: Path) -> None:
+    def configured(**strategy: Any) -> Any:
+        return resolve("mlp", "csbm", strategy="fixture-distil", layers=[("test", {"strategy": strategy})])
+
+    config = configured(teacher="gcn", epochs=20)
+    assert config.teachers["teacher"].sections["train"]["epochs"] == 20
+    assert config.hash != configured(teacher="gcn", epochs=21).hash
+    changed = config.to_dict()
+    changed["teachers"]["teacher"]["model"]["hidden_channels"] += 1  # as if the teacher's card had changed
+    path = tmp_path / "stored.json"
+    for stored in (config.to_dict(), changed):
+        path.write_text(json.dumps(stored))
+        (again,) = plan({"config": str(path)}).configs
+        assert again.to_dict() == stored
+    assert again.hash != config.hash
+
+
 def test_teachers_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown model 'gnc'; did you mean 'gin' or 'gcn'"):
         distil(tmp_path, settings={"strategy.teacher": "gnc"})
-    with pytest.raises(ConfigError, match="model fixture-sign cannot be trained for mlp: it transforms its input"):
-        distil(tmp_path, settings={"strategy.teacher": "fixture-sign"})
+    with pytest.raises(ConfigError, match="model gcn is for node and inductive-node tasks, MUTAG is a graph"):
+        gnnzoo.run("gin", "MUTAG", strategy="fixture-distil", results=tmp_path)
     with pytest.raises(ConfigError, match=r"strategy\.weight=2: should be less than or equal to 1"):
         distil(tmp_path, settings={"strategy.weight": 2})
+    teacher = {"strategy.teacher": "gin"}
     with pytest.raises(ConfigError, match="imitates class probabilities, the target is regression"):
-        gnnzoo.run("gin", "fixture-edge-counts", strategy="fixture-distil", splits=[0], results=tmp_path)
+        gnnzoo.run(
+            "gin", "fixture-edge-counts", strategy="fixture-distil", splits=[0], results=tmp_path, settings=teacher
+        )
     assert not list(tmp_path.rglob("*.jsonl"))
 
 

@@ -132,7 +132,7 @@ def hide_labels(data: BaseData | list[BaseData], visible: Tensor) -> Any:
     if isinstance(data, list):
         seen = set(visible.tolist())
         return [
-            graph if i in seen else _with_labels(graph, lambda y: _blanked(y, slice(None)))
+            copy.copy(graph) if i in seen else _with_labels(graph, lambda y: _blanked(y, slice(None)))
             for i, graph in enumerate(data)
         ]
     hidden = torch.ones(len(label_store(data).y), dtype=torch.bool)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from gnnzoo.atomic import write_text
 from gnnzoo.datasets import Bundle, Split, load_dataset
 from gnnzoo.datasets.pretransform import apply_pre_transform
-from gnnzoo.errors import ConfigError, GnnzooError, Interrupted, StorageError
+from gnnzoo.errors import GnnzooError, Interrupted, StorageError, UnknownNameError
 from gnnzoo.leaderboard import Key, Record, Result, Store
 from gnnzoo.models.build import model_arguments, save_model
 from gnnzoo.registry import MODELS, STRATEGIES
 from gnnzoo.runner.checkpoint import Checkpoint, stop_requested
-from gnnzoo.runner.config import Config, resolve
+from gnnzoo.runner.config import Config
 from gnnzoo.runner.engine import DivergedError, Fit, evaluate, fit, rng_state, seed_everything, set_rng_state
 from gnnzoo.runner.hardware import cost, pick_device
 from gnnzoo.runner.planning import Cell, Execution
-from gnnzoo.strategies import Strategy
+from gnnzoo.strategies import Strategy, Teacher
 from gnnzoo.tasks import Task, create_task
 from gnnzoo.transforms import prepare
 
@@ -43,6 +43,8 @@ class Trained:
     model: nn.Module
     arguments: dict[str, Any]
     bundle: Bundle
+    blind: Bundle
+    """What it was trained on: the bundle without the labels of its test rows."""
     fit: Fit
 
 
@@ -90,26 +92,22 @@ def cell_key(cell: Cell, bundle: Bundle) -> Key:
 class _Context:
     """What a strategy may ask for: a :class:`~gnnzoo.strategies.RunContext`."""
 
-    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None, blind: Bundle) -> None:
+    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None) -> None:
         self.seed = cell.seed
         self.seconds = self.cpu_seconds = 0.0
-        self._cell, self._execution, self._checkpoint, self._blind = cell, execution, checkpoint, blind
+        self._cell, self._execution, self._checkpoint = cell, execution, checkpoint
 
-    def train(self, model: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
-        """Train another model on the same input, split and seed; the caller's random numbers are not touched."""
-        own = self._cell.config
-        config = resolve(model, own.dataset, own.protocol, layers=[("strategy", dict(settings or {}))])
-        config.sections.update({name: own.sections[name] for name in ("dataset", "data")})
-        cls = MODELS.get(config.model)
-        if config.model != own.model and hasattr(cls, "pre_transform"):
-            raise ConfigError(f"model {config.model} cannot be trained for {own.model}: it transforms its input itself")
-        cell = Cell(config, self._cell.split, self._cell.seed)
-        checkpoint = self._checkpoint.nested(f"{config.model}-{config.hash}") if self._checkpoint else None
+    def train(self, role: str) -> Teacher:
+        """Train a declared teacher on the same split and seed; the caller's random numbers are not touched."""
+        teachers = self._cell.config.teachers
+        if role not in teachers:
+            raise UnknownNameError("teacher", role, teachers, f"strategy {self._cell.config.strategy}")
+        checkpoint = self._checkpoint.nested(role) if self._checkpoint else None
         with _own_random_numbers():
-            trained = train_cell(cell, self._execution, checkpoint, blind=self._blind)
+            trained = train_cell(replace(self._cell, config=teachers[role]), self._execution, checkpoint)
         self.seconds += trained.fit.seconds
         self.cpu_seconds += trained.fit.cpu_seconds
-        return trained.model.eval().requires_grad_(False)
+        return Teacher(trained.model.eval().requires_grad_(False), trained.blind)
 
 
 @contextlib.contextmanager
@@ -134,11 +132,7 @@ def _to(bundle: Bundle, device: torch.device) -> Bundle:
 
 
 def train_cell(
-    cell: Cell,
-    execution: Execution,
-    checkpoint: Checkpoint | None = None,
-    on_epoch: OnEpoch | None = None,
-    blind: Bundle | None = None,
+    cell: Cell, execution: Execution, checkpoint: Checkpoint | None = None, on_epoch: OnEpoch | None = None
 ) -> Trained:
     """Train one cell on a blind bundle: nothing here can see a test label.
 
@@ -147,17 +141,13 @@ def train_cell(
         execution: where and how.
         checkpoint: where the state goes; a training that it holds as finished is not done again.
         on_epoch: hears of every epoch.
-        blind: the model's input, where it is that of another model (a teacher sees what its student sees).
     """
     config = cell.config
+    bundle = load_prepared(config, execution.root)
+    split = bundle.splits[cell.split]
     device = pick_device(execution.device)
-    if blind is not None:
-        bundle = blind
-    else:
-        bundle = load_prepared(config, execution.root)
-        split = bundle.splits[cell.split]
-        bundle = pre_transformed(config, bundle, split, cell.seed)
-        blind = _to(bundle.blind(split), device)
+    bundle = pre_transformed(config, bundle, split, cell.seed)
+    blind = _to(bundle.blind(split), device)
     task = _task(bundle)
 
     seed_everything(cell.seed)
@@ -165,7 +155,7 @@ def train_cell(
     arguments = model_arguments(config.model, blind.graphs, **hparams)
     model = MODELS.get(config.model)(**arguments).to(device)
     strategy: Strategy = STRATEGIES.get(config.strategy)(**config.sections["strategy"])
-    context = _Context(cell, execution, checkpoint, blind)
+    context = _Context(cell, execution, checkpoint)
     strategy.setup(model, blind, task, context)
 
     seed_everything(cell.seed)
@@ -176,7 +166,7 @@ def train_cell(
     model.load_state_dict(done.states[-1])
     done.seconds += context.seconds
     done.cpu_seconds += context.cpu_seconds
-    return Trained(model, arguments, bundle, done)
+    return Trained(model, arguments, bundle, blind, done)
 
 
 def _digest(states: list[dict[str, Tensor]]) -> str:

@@ -129,6 +129,7 @@ class Config:
     Attributes:
         sections: the values of ``model``, ``train``, ``data``, ``strategy``, ``dataset``, checked, with all defaults.
         sources: for every dotted key, the file or place that set it.
+        teachers: what the strategy trains beside the model, by role.
         notes: what a user should be told, such as a protocol that the model's card chose.
     """
 
@@ -137,6 +138,7 @@ class Config:
     protocol: str
     strategy: str
     sections: dict[str, dict[str, Any]]
+    teachers: dict[str, Config] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     notes: list[str] = field(default_factory=list, compare=False)
 
@@ -153,7 +155,10 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Return what is stored with records, and what :meth:`hash` is taken of."""
         names = {key: getattr(self, key) for key in ("model", "dataset", "protocol", "strategy")}
-        return {"names": names} | {key: _without_none(value) for key, value in self.sections.items()}
+        stored = {"names": names} | {key: _without_none(value) for key, value in self.sections.items()}
+        if self.teachers:
+            stored["teachers"] = {role: config.to_dict() for role, config in self.teachers.items()}
+        return stored
 
     @property
     def hash(self) -> str:
@@ -271,8 +276,8 @@ class Request:
     choices: dict[str, Any]
     layers: list[tuple[str, dict[str, Any]]]
     """Settings by source, low to high: the ``config=`` file, then the command line."""
-    complete: bool
-    """Whether the file is a stored configuration, which leaves nothing to the cards."""
+    stored: dict[str, Any] | None
+    """The file, where it is a stored configuration, which leaves nothing to the cards."""
 
 
 def load_choices(values: Mapping[str, Any]) -> Request:
@@ -283,21 +288,24 @@ def load_choices(values: Mapping[str, Any]) -> Request:
     """
     choices, settings = _names_and_settings(values, "")
     layers = [("command line", settings)]
-    complete = False
+    stored = None
     if "config" in choices:
         path = Path(choices["config"])
         content = load_yaml(path)
         if "config" in content:
             raise ConfigError(f"config= in {path}: one file at a time")
-        complete = isinstance(content.get("names"), dict)
-        names = content.pop("names") if complete else {}
+        if isinstance(content.get("names"), dict):
+            stored = dict(content)
+        names = content.pop("names") if stored else {}
+        if stored:
+            content.pop("teachers", None)
         file_choices, file_settings = _names_and_settings(content, f" in {path}")
         choices = file_choices | names | choices
         layers.insert(0, (str(path), file_settings))
     for key in ("protocol", "strategy", "suite"):
         if choices.get(key) is not None:
             choices[key] = str(choices[key])
-    return Request(choices, layers, complete)
+    return Request(choices, layers, stored)
 
 
 def _protocol(
@@ -349,7 +357,7 @@ def resolve(
     suite: str | None = None,
     layers: Iterable[tuple[str, Mapping[str, Any]]] = (),
     signatures: bool = True,
-    complete: bool = False,
+    stored: Mapping[str, Any] | None = None,
 ) -> Config:
     """Merge and check everything that determines a result.
 
@@ -361,7 +369,7 @@ def resolve(
         suite: a suite whose settings apply.
         layers: ``(source, {"train.lr": 0.01, ...})``, low to high.
         signatures: also check ``model``, ``strategy`` and ``dataset`` keys against constructors, which imports torch.
-        complete: ``layers`` hold a stored configuration: cards and the suite have no say.
+        stored: a stored configuration that ``layers`` begin with: cards and the suite have no say.
 
     Raises:
         ConfigError: a name, key, type, value or combination that cannot be; the nearest valid choice is named.
@@ -393,7 +401,7 @@ def resolve(
     if suite is not None:
         suite_card = SUITES.card(suite)
         stack.append((f"suites/{suite_card.name}.yaml", suite_card.settings.model_dump()))
-    stack = [*([] if complete else stack), *layers]
+    stack = [*([] if stored else stack), *layers]
 
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -417,13 +425,27 @@ def resolve(
         if tag not in model_card.parameter_groups:
             hint = closest(tag, model_card.parameter_groups)
             raise ConfigError(f"train.groups.{tag}: model {model_card.name} has no such parameter group{hint}")
+    teachers: dict[str, Config] = {}
     if signatures:
         sections["model"] = validate(MODELS.get(model_card.name), sections["model"], "model", RESERVED)
         _check_together(MODELS.get(model_card.name), sections["model"], dataset_card)
-        sections["strategy"] = validate(STRATEGIES.get(strategy_card.name), sections["strategy"], "strategy")
+        method_class = STRATEGIES.get(strategy_card.name)
+        sections["strategy"] = validate(method_class, sections["strategy"], "strategy")
         loader = DATASETS.get(dataset_card.name)
         sections["dataset"] = validate(loader, sections["dataset"], "dataset", ("card", "protocol", "files"))
-    return Config(model_card.name, dataset_card.name, protocol, strategy_card.name, sections, sources, notes)
+        kept = (stored or {}).get("teachers", {})
+        for role, (name, settings) in method_class(**sections["strategy"]).teachers().items():
+            own = [(f"strategy {strategy_card.name}", {**settings, "dataset": sections["dataset"]})]
+            teachers[role] = restore(kept[role]) if role in kept else resolve(name, benchmark, layers=own)
+    return Config(model_card.name, dataset_card.name, protocol, strategy_card.name, sections, teachers, sources, notes)
+
+
+def restore(stored: Mapping[str, Any]) -> Config:
+    """Return the configuration of which :meth:`Config.to_dict` was stored, whatever cards say now."""
+    names = stored["names"]
+    sections = {key: stored[key] for key in SECTIONS if key in stored}
+    layers = [("stored", sections)]
+    return resolve(names["model"], names["dataset"], names["protocol"], names["strategy"], None, layers, stored=stored)
 
 
 RESERVED = ("in_channels", "out_channels")

@@ -157,6 +157,8 @@ def run(
 def execute(work: Plan, reporter: Reporter) -> RunResult:
     """Run a plan; see :func:`run`."""
     execution = replace(work.execution, device=str(pick_device(work.execution.device)))
+    for config in work.configs:  # what is wrong with the data is said before anything is written
+        load_prepared(config, execution.root)
     Store(execution.results).check_writable()
     for config in work.configs:
         for note in config.notes:

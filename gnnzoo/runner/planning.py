@@ -100,7 +100,7 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
             suite,
             request.layers,
             signatures,
-            request.complete,
+            request.stored,
         )
         for benchmark in benchmarks
         for model in models

@@ -16,7 +16,7 @@ from gnnzoo.registry import DATASETS
 from gnnzoo.runner.cell import load_prepared, pre_transformed
 from gnnzoo.runner.config import Config, resolve
 from gnnzoo.runner.hardware import pick_device
-from gnnzoo.tasks import forward
+from gnnzoo.tasks import outputs
 
 __all__ = ["predict"]
 
@@ -51,24 +51,17 @@ def predict(
     own = DATASETS.canonical(dataset.partition("@")[0]) == trained["names"]["dataset"]
     layer = {key: trained[key] for key in ("model", "train", "data", *(["dataset"] if own else []))}
     protocol = trained["names"]["protocol"] if own and "@" not in dataset else None
-    config: Config = resolve(content["model"], dataset, protocol, layers=[(str(model), layer)], complete=True)
+    config: Config = resolve(content["model"], dataset, protocol, layers=[(str(model), layer)], stored=layer)
     bundle = load_prepared(config, root)
     split = bundle.splits[min(trained.get("split", 0), len(bundle.splits) - 1)]
     bundle = pre_transformed(config, bundle, split, trained.get("seed", 0))
     where = pick_device(device)
     module = load_model(model).to(where)
 
-    outputs = []
-    with torch.no_grad():
-        for graph in bundle.graphs:
-            graph = graph.clone()
-            if bundle.card.task == "graph":
-                graph.batch = torch.zeros(graph.num_nodes, dtype=torch.int64)
-            try:
-                outputs.append(forward(module, graph.to(where)).cpu())
-            except RuntimeError as error:
-                raise ConfigError(f"{model} does not fit {dataset}: {str(error).splitlines()[0]}") from None
-    rows = torch.cat(outputs)
+    try:
+        rows = torch.cat(outputs(module, bundle)).cpu()
+    except RuntimeError as error:
+        raise ConfigError(f"{model} does not fit {dataset}: {str(error).splitlines()[0]}") from None
 
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -11,7 +12,17 @@ from torch import Tensor, nn
 from gnnzoo.datasets import Bundle
 from gnnzoo.tasks import Batch, Task
 
-__all__ = ["RunContext", "Strategy"]
+__all__ = ["RunContext", "Strategy", "Teacher"]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained model and the blind input that it was trained on, handled and transformed as its own card says."""
+
+    model: nn.Module
+    """In evaluation mode, its parameters frozen."""
+    bundle: Bundle
+    """The same graphs in the same order as the student's, with the teacher's features and transform."""
 
 
 class RunContext(Protocol):
@@ -19,19 +30,13 @@ class RunContext(Protocol):
 
     seed: int
 
-    def train(self, model: str, settings: Mapping[str, Any] | None = None) -> nn.Module:
-        """Train another model on the same input, split and seed (a teacher) and return it in evaluation mode.
+    def train(self, role: str) -> Teacher:
+        """Train one of :meth:`Strategy.teachers` on the same split and seed.
 
-        It sees what the caller's model sees, so that both can be called with one batch. A run that is interrupted
-        afterwards finds it trained.
-
-        Args:
-            model: its registered name.
-            settings: ``{"model.hidden_channels": 32, "train.epochs": 100}``; the rest is as in ``gnnzoo run``, but for
-                ``data`` and ``dataset``, which are the caller's.
+        The caller's random numbers are not touched, and a run that is interrupted afterwards finds it trained.
 
         Raises:
-            ConfigError: no such model or setting, or a model with a ``pre_transform`` of its own.
+            ConfigError: the strategy declares no such teacher.
         """
 
 
@@ -44,6 +49,13 @@ class Strategy(ABC):
 
     model: nn.Module
     task: Task
+
+    def teachers(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return the models that :meth:`setup` trains first, by role: a registered name, and settings above its card's.
+
+        They are resolved with the run and belong to its configuration: ``{"teacher": ("gcn", {"train.epochs": 100})}``.
+        """
+        return {}
 
     def setup(self, model: nn.Module, bundle: Bundle, task: Task, run: RunContext) -> None:
         """Get ready to train ``model``: keep what is needed, train a teacher, draw environments."""

@@ -1,6 +1,6 @@
 """What a task means: what is iterated over, what the loss is, how predictions are made and scored."""
 
-from gnnzoo.tasks.base import Batch, Stage, Task, forward
+from gnnzoo.tasks.base import Batch, Stage, Task, forward, outputs
 from gnnzoo.tasks.graph import GraphTask
 from gnnzoo.tasks.metrics import score
 from gnnzoo.tasks.node import InductiveNodeTask, NodeTask
@@ -15,6 +15,7 @@ __all__ = [
     "Task",
     "create_task",
     "forward",
+    "outputs",
     "score",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from gnnzoo.datasets.bundle import label_store
 from gnnzoo.errors import ConfigError
 from gnnzoo.tasks.metrics import score
 
-__all__ = ["Batch", "Stage", "Task", "collect", "forward"]
+__all__ = ["Batch", "Stage", "Task", "collect", "forward", "outputs"]
 
 Stage = Literal["train", "val", "test"]
 
@@ -123,3 +124,24 @@ def collect(task: Task, model: nn.Module, batches: Iterable[Batch]) -> tuple[Ten
         total += float(task.loss(output, batch)) * len(targets[-1])
         rows += len(targets[-1])
     return torch.cat(outputs), torch.cat(targets), total / max(rows, 1)
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, bundle: Bundle) -> list[Tensor]:
+    """Return a model's logits or values on every graph of a bundle, each graph alone, in evaluation mode.
+
+    Args:
+        model: on any device; graphs are brought there one by one.
+        bundle: its graphs; for graph tasks each gives one row, else a row per node.
+    """
+    training = model.training
+    model.eval()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    found = []
+    for graph in bundle.graphs:
+        graph = copy.copy(graph)
+        if bundle.card.task == "graph":
+            graph.batch = torch.zeros(graph.num_nodes, dtype=torch.int64)
+        found.append(forward(model, graph.to(device)))
+    model.train(training)
+    return found

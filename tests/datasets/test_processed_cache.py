@@ -41,7 +41,7 @@ def roundtrip(path, value):
         torch.zeros(2000, dtype=torch.int64),
         torch.randn(20, 3).half(),
     ],
-    ids=str,
+    ids=lambda tensor: f"{str(tensor.dtype)[6:]}-{list(tensor.shape)}",
 )
 def test_tensors_keep_every_bit(tmp_path, tensor):
     assert bits(roundtrip(tmp_path / "c.npz", tensor)) == bits(tensor)

@@ -162,7 +162,9 @@ def test_a_damaged_file_is_named_and_never_used(card, tmp_path, harm, cached, pa
     assert (tmp_path / "cache" / "processed").exists() == cached
 
 
-@pytest.mark.parametrize("broken", [b"no gzip at all", gzip.compress(FILES[FEATURES])[:-20], b""])
+@pytest.mark.parametrize(
+    "broken", [b"no gzip at all", gzip.compress(FILES[FEATURES])[:-20], b""], ids=["not gzip", "cut off", "empty"]
+)
 def test_a_broken_gz_is_named(card, tmp_path, broken):
     folder = place(tmp_path / "data", compressed=(FEATURES,))
     (folder / f"{FEATURES}.gz").write_bytes(broken)

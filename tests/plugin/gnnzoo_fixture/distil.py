@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gnnzoo.datasets import Bundle
 from gnnzoo.errors import ConfigError
 from gnnzoo.strategies import RunContext, Strategy
-from gnnzoo.tasks import Batch, Task, forward
+from gnnzoo.tasks import Batch, Task, forward, outputs
 from gnnzoo.types import PositiveFloat, PositiveInt, Probability
 
 __all__ = ["Distil"]
@@ -38,21 +38,25 @@ class Distil(Strategy):
         weight: Probability = 0.5,
         temperature: PositiveFloat = 2.0,
     ) -> None:
-        self.teacher_name, self.epochs, self.weight, self.temperature = teacher, epochs, weight, temperature
+        self.teacher, self.epochs, self.weight, self.temperature = teacher, epochs, weight, temperature
+
+    def teachers(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return the teacher: part of the run's configuration, trained on the student's split and seed."""
+        return {"teacher": (self.teacher, {"train.epochs": self.epochs} if self.epochs else {})}
 
     def setup(self, model: nn.Module, bundle: Bundle, task: Task, run: RunContext) -> None:
-        """Train the teacher on the student's split and seed; an interrupted run finds it trained."""
+        """Train the teacher, unless an interrupted run finds it trained, and note what it says of every row."""
         super().setup(model, bundle, task, run)
         if task.target != "multiclass":
             raise ConfigError(f"strategy fixture-distil imitates class probabilities, the target is {task.target}")
-        self.teacher = run.train(self.teacher_name, {"train.epochs": self.epochs} if self.epochs else {})
+        teacher = run.train("teacher")
+        for graph, logits in zip(bundle.graphs, outputs(teacher.model, teacher.bundle), strict=True):
+            graph.teacher_logits = logits  # rides along into mini-batches
         self.scale = nn.Parameter(torch.ones((), device=next(model.parameters()).device))
 
     def step(self, batch: Batch) -> Tensor:
         """Return the student's loss, and that of the teacher's calibration, which moves the factor alone."""
-        output = forward(self.model, batch.data)
-        with torch.no_grad():
-            logits = forward(self.teacher, batch.data)
+        output, logits = forward(self.model, batch.data), batch.data.teacher_logits
         soft = (self.scale.detach() * logits / self.temperature).softmax(dim=1)
         imitation = F.kl_div((output / self.temperature).log_softmax(dim=1), soft, reduction="batchmean")
         own = self.task.loss(output, batch)
