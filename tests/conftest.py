@@ -19,6 +19,17 @@ def _isolated(tmp_path_factory):
         os.environ["GNNZOO_CACHE"] = before
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _registries():
+    """Forget what a module registered: other modules test every name that there is."""
+    from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
+
+    before = {registry: dict(registry._registered) for registry in (DATASETS, MODELS, STRATEGIES, SUITES)}
+    yield
+    for registry, registered in before.items():
+        registry._registered = registered
+
+
 def _absent(names: tuple[str, ...]) -> str | None:
     """Return why real files of the named datasets cannot be read; None where they can."""
     folder = os.environ.get("GNNZOO_DATA")

@@ -244,7 +244,6 @@ def test_blanked_labels(toy_graphs):
     assert values[1].y.item() == 2.5
 
 
-@register_model("label-reader", tasks=["node"])
 class LabelReader(nn.Module):
     """Asks for the labels."""
 
@@ -257,6 +256,7 @@ class LabelReader(nn.Module):
 
 
 def test_a_model_may_not_ask_for_labels(tmp_path):
+    register_model("label-reader", tasks=["node"])(LabelReader)
     with pytest.raises(Exception, match=r"LabelReader\.forward may not take 'y'"):
         run("label-reader", "karate", splits=[0], results=tmp_path)
     assert not list(tmp_path.glob("*@*"))
