@@ -1,6 +1,7 @@
 """The public API in Python: names, runs, results, notebooks, and a model in somebody's own loop."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -266,3 +267,22 @@ def test_a_cell_is_trained_once_only(result: RunResult, monkeypatch: pytest.Monk
         "gcn", "karate", splits="0-1", seeds=2, settings=FAST, results=result.plan.execution.results, threads=1
     )
     assert again.records == result.records
+
+
+def test_a_model_recorded_elsewhere_is_trained_again_to_the_same_weights(tmp_path: Path) -> None:
+    def again() -> gnnzoo.runner.RunResult:
+        return gnnzoo.run("gcn", "karate", splits=[0], settings={"train.epochs": 3}, results=tmp_path)
+
+    first = again()
+    weights = first.model.state_dict()
+    shutil.rmtree(tmp_path / "work")
+    second = again()
+    assert not second.history(second.plan.cells[0])  # nothing was trained for the record's sake
+    assert all(torch.equal(weights[name], value) for name, value in second.model.state_dict().items())
+    (records,) = tmp_path.glob("*@*/*.jsonl")
+    assert len(records.read_text().splitlines()) == 1
+
+    shutil.rmtree(tmp_path / "work")
+    records.write_text(records.read_text().replace(first.records[0].result.digest, "0" * 16))
+    with pytest.warns(UserWarning, match=r"gcn karate@.* split 0 seed 0: not the recorded weights"):
+        assert again().model is not None

@@ -17,7 +17,7 @@ from gnnzoo.cards import METRICS
 from gnnzoo.leaderboard import Store
 from gnnzoo.leaderboard.shipped import Board, boards
 from gnnzoo.leaderboard.table import Row, compare, in_unit
-from gnnzoo.registry import DATASETS, MODELS
+from gnnzoo.registry import DATASETS, MODELS, SUITES
 from gnnzoo.runner.config import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,7 +72,17 @@ def _test(row: Row, metric: str) -> str:
     return text
 
 
+COLUMNS = ["benchmark", "model", "test ± 95 % CI", "std", "splits × seeds", "to the best", "published", "gap"]
+COLUMNS += ["parameters", "CPU ms/epoch"]
+
+
+def _boards() -> list[Board]:
+    """Return the committed records of the shipped configurations, by benchmark."""
+    return boards(Store(ROOT / "leaderboards" / "results"), lambda model, benchmark: resolve(model, benchmark).hash)
+
+
 def _rows(board: Board) -> list[list[str]]:
+    """Return a row per model, best first."""
     metric = board.metric
     rows = []
     for row in compare(board.groups, board.published):
@@ -87,22 +97,26 @@ def _rows(board: Board) -> list[list[str]]:
     return rows
 
 
+def demo() -> str:
+    """Return what ``make demo`` prints, from the committed records of its suite."""
+    suite = SUITES.card("demo")
+    keep = [COLUMNS.index(c) for c in ("model", "test ± 95 % CI", "to the best", "parameters", "CPU ms/epoch")]
+    rows = [row for board in _boards() if board.benchmark.partition("@")[0] in suite.benchmarks for row in _rows(board)]
+    return markdown([COLUMNS[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
 def results() -> str:
-    """Return the table of results, from the committed records of the shipped configurations."""
-
-    def shipped(model: str, benchmark: str) -> str:
-        return resolve(model, benchmark).hash
-
-    found = boards(Store(ROOT / "leaderboards" / "results"), shipped)
-    columns = ["benchmark", "model", "test ± 95 % CI", "std", "splits × seeds", "to the best", "published", "gap"]
-    table = markdown([*columns, "parameters", "CPU ms/epoch"], [row for board in found for row in _rows(board)])
+    """Return the table of results on the field's benchmarks."""
+    embedded = {name for name in DATASETS.names() if DATASETS.card(name).embedded}
+    found = [board for board in _boards() if board.benchmark.partition("@")[0] not in embedded]
+    table = markdown(COLUMNS, [row for board in found for row in _rows(board)])
     metrics = sorted({f"{b.metric}{' (%)' if METRICS[b.metric].percent else ''}" for b in found})
     others = sum(board.others for board in found)
     note = f"Test {', '.join(metrics)}." + (f" {others} records of other settings are not shown." if others else "")
     return f"{table}\n\n{note}"
 
 
-TABLES = {"models": models, "datasets": datasets, "results": results}
+TABLES = {"demo": demo, "models": models, "datasets": datasets, "results": results}
 
 
 def render(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -135,6 +136,7 @@ def predict(
 def main() -> None:
     """Run the command line; what a user can mend is said in one line."""
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"gnnzoo: warning: {message}", err=True)
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while nothing is running; a run sets its own
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except Interrupted as stop:
@@ -152,3 +154,5 @@ def main() -> None:
         if error.format_message():  # typer's own: an unknown command or option; empty after it has shown the help
             typer.echo(f"gnnzoo: {error.format_message()}", err=True)
         sys.exit(2)
+    finally:
+        signal.signal(signal.SIGINT, before)

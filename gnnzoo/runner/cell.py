@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -272,9 +273,15 @@ def keep(cell: Cell, trained: Trained, work: Path) -> None:
 def retrain(cell: Cell, execution: Execution) -> None:
     """Train a recorded cell whose weights are not here, and keep them; the record stays what it is."""
     store = Store(execution.results)
-    work = store.work(cell_key(cell, load_prepared(cell.config, execution.root)))
+    key = cell_key(cell, load_prepared(cell.config, execution.root))
+    work = store.work(key)
     with _alone(cell, work):
-        if not (work / "model.pt").exists():
-            checkpoint = Checkpoint(work / "state", execution.checkpoint)
-            keep(cell, train_cell(cell, execution, checkpoint), work)
-            checkpoint.discard()
+        if (work / "model.pt").exists():
+            return
+        checkpoint = Checkpoint(work / "state", execution.checkpoint)
+        trained = train_cell(cell, execution, checkpoint)
+        record = store.find(key)
+        if record is not None and record.result.digest != _digest(trained.fit.states):
+            warnings.warn(f"{cell}: not the recorded weights: made on another kind of machine or code", stacklevel=2)
+        keep(cell, trained, work)
+        checkpoint.discard()

@@ -278,7 +278,7 @@ def fit(
                 raise DivergedError(f"training diverged: the loss is {value} in epoch {epoch}; try a lower train.lr")
             loss.backward()
             if config.clip_norm:
-                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+                nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip_norm)
             optimizer.step()
             size = len(batch.y)
             total, rows = total + value * size, rows + size
