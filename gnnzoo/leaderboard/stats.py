@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats would take longer to import than to use
 
 from gnnzoo.leaderboard.record import Record
 
@@ -49,7 +49,7 @@ def summarize(values: Sequence[float]) -> Summary:
     if n == 1:
         return Summary(mean, None, None, 1)
     std = float(np.std(values, ddof=1))
-    return Summary(mean, std, float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n), n)
+    return Summary(mean, std, float(stdtrit(n - 1, 0.975)) * std / math.sqrt(n), n)
 
 
 def mean_over_seeds(records: Sequence[Record]) -> dict[str, float]:
@@ -90,7 +90,7 @@ def paired_test(first: Mapping[str, float], second: Mapping[str, float], test_to
     variance = float(d.var(ddof=1)) * (1 / n + (test_to_train or 0.0))
     if variance == 0:
         return Paired(mean, 1.0 if mean == 0 else None, n)
-    return Paired(mean, float(2 * stats.t.sf(abs(mean) / math.sqrt(variance), n - 1)), n)
+    return Paired(mean, float(2 * stdtr(n - 1, -abs(mean) / math.sqrt(variance))), n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
