@@ -200,6 +200,10 @@ def parse_arguments(arguments: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+_MOST = 10_000
+"""Splits or seeds that one run may name: more is a slip of the finger."""
+
+
 def _integers(value: Any, key: str) -> list[int]:
     """Read ``3``, ``"0,3"``, ``"0-4"`` or ``[0, 3]``."""
     words = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",")
@@ -212,7 +216,10 @@ def _integers(value: Any, key: str) -> list[int]:
             raise ConfigError(
                 f"{key}={value}: {word!r} is not a number such as 3, a list such as 0,3 or a range such as 0-4"
             )
-        found += range(int(first), int(last) + 1) if dash else [int(first)]
+        chosen = range(int(first), int(last) + 1 if dash else int(first) + 1)
+        if len(chosen) > _MOST:
+            raise ConfigError(f"{key}={value}: {word!r} is more than {_MOST} numbers")
+        found += chosen
     if not found:
         raise ConfigError(f"{key}={value}: names nothing")
     return list(dict.fromkeys(found))
@@ -229,7 +236,8 @@ def parse_indices(value: Any, count: int, benchmark: str) -> list[int]:
     found = _integers(value, "splits")
     for index in found:
         if index >= count:
-            raise ConfigError(f"splits={value}: {benchmark} has {count} split{'s'[: count > 1]}, 0 to {count - 1}")
+            have = f"{count} splits, 0 to {count - 1}" if count > 1 else "one split, 0"
+            raise ConfigError(f"splits={value}: {benchmark} has {have}")
     return found
 
 
@@ -241,6 +249,8 @@ def parse_seeds(value: Any) -> list[int]:
     (count,) = _integers(value, "seeds")
     if count < 1:
         raise ConfigError(f"seeds={value}: at least one")
+    if count > _MOST:
+        raise ConfigError(f"seeds={value}: so many seeds are a slip; the one seed {count} is seeds=[{count}]")
     return list(range(count))
 
 

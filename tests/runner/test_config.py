@@ -425,7 +425,7 @@ WRONG: list[tuple[list[str], str, bool]] = [
         False,
     ),
     ([*GOOD, "splits=10"], f"splits=10: karate@{KARATE} has 10 splits, 0 to 9", False),
-    (["model=gcn", "dataset=cora@public", "splits=1"], "splits=1: cora@public has 1 split, 0 to 0", False),
+    (["model=gcn", "dataset=cora@public", "splits=1"], "splits=1: cora@public has one split, 0", False),
     (
         [*GOOD, "splits=-1"],
         "splits=-1: '-1' is not a number such as 3, a list such as 0,3 or a range such as 0-4",
@@ -435,6 +435,8 @@ WRONG: list[tuple[list[str], str, bool]] = [
     ([*GOOD, "splits=4-2"], "splits=4-2: names nothing", False),
     ([*GOOD, "splits="], "splits=: names nothing", False),
     ([*GOOD, "seeds=0"], "seeds=0: at least one", False),
+    ([*GOOD, "seeds=20001"], "seeds=20001: so many seeds are a slip; the one seed 20001 is seeds=[20001]", False),
+    ([*GOOD, "splits=0-99999999999"], "splits=0-99999999999: '0-99999999999' is more than 10000 numbers", False),
     ([*GOOD, "seeds=-3"], "seeds=-3: '-3' is not a number such as 3", False),
     ([*GOOD, "seeds=1.5"], "seeds=1.5: '1.5' is not a number such as 3", False),
     ([*GOOD, "jobs=0"], "jobs=0: a whole number of at least 1", False),
