@@ -239,6 +239,7 @@ def test_bad_files_are_one_line_and_run_nothing(
     for change, match, kind in (
         ({"format": 2}, "format 2 is newer", StorageError),
         ({"state_dict": None}, "no state_dict", StorageError),
+        ({"state_dict": {"weight": 5}}, "state_dict holds more than weights", StorageError),
         ({"model": "dagnm"}, "unknown model 'dagnm'; did you mean 'dagnn'", ConfigError),
         ({"arguments": {**content["arguments"], "depth": 2}}, r"unknown key model\.depth", ConfigError),
         ({"arguments": {**content["arguments"], "hidden_channels": 9}}, "has changed since", ConfigError),

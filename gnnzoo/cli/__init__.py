@@ -125,6 +125,8 @@ def predict(
         key, sign, text = word.partition("=")
         if not sign or key not in ("dataset", "out", "device", "root"):
             raise ConfigError(f"expected dataset=, out=, device= or root=, got {word!r}")
+        if key in values:
+            raise ConfigError(f"{key} is given twice")
         values[key] = text
     for key in ("dataset", "out"):
         if key not in values:

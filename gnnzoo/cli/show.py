@@ -65,7 +65,8 @@ def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
     names = registry.list(pattern, **filters)
     if not names:
         everything = registry.names()
-        raise ConfigError(f"no {kind} match {pattern!r} {filters or ''}{closest(pattern, everything)}")
+        wanted = " ".join([repr(pattern), *(f"{key}={value}" for key, value in filters.items())])
+        raise ConfigError(f"no {kind} match {wanted}{closest(pattern, everything)}")
     cards = [registry.card(name) for name in names]
     if kind == "datasets":
         columns = ["name", "task", "structure", "nodes", "edges", "classes", "default protocol", "summary"]
@@ -290,8 +291,9 @@ def comparison(benchmark: str, metric: str, rows: Sequence[Row]) -> Table:
             + [f"{1000 * row.seconds_per_epoch:.1f}", _published(row.published) if row.published else ""]
         )
     how = "corrected resampled t-test" if first.splits > 1 else "paired t-test"
-    columns = ["model", f"{metric}{percent} ± 95 % CI", unit, f"to the best ({how}, Holm)", "parameters"]
-    table = _table([*columns, "CPU ms/epoch", "published"], lines, f"{benchmark}: test {metric}{sign}", (1, 2, 4, 5, 6))
+    columns = ["model", f"{metric}{percent} ± 95 % CI", unit, "to the best", "parameters"]
+    title = f"{benchmark}: test {metric}{sign}" + (f"; to the best: {how}, Holm" if len(rows) > 1 else "")
+    table = _table([*columns, "CPU ms/epoch", "published"], lines, title, (1, 2, 4, 5, 6))
     if len(rows) == 1:
         table.columns.pop(3)
     return table

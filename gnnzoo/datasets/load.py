@@ -12,7 +12,7 @@ from gnnzoo.cards import Counts, DatasetCard
 from gnnzoo.datasets import cache
 from gnnzoo.datasets.bundle import Bundle, Split, digest, label_store
 from gnnzoo.datasets.raw import RawFiles
-from gnnzoo.errors import DataError, UnknownNameError
+from gnnzoo.errors import ConfigError, DataError, UnknownNameError
 from gnnzoo.registry import DATASETS
 from gnnzoo.signature import validate
 
@@ -28,18 +28,21 @@ def load_dataset(
     from the user's cache afterwards.
 
     Args:
-        name: a dataset or one of its aliases, such as ``"texas"``.
+        name: a dataset or one of its aliases, such as ``"texas"``, or ``dataset@protocol``.
         protocol: splits, metric and selection rule, such as ``"geom-gcn"``; default: the card's.
         root: a folder of raw files to search before ``$GNNZOO_DATA`` and the user's cache.
         **params: knobs of a generated dataset, such as ``homophily`` of ``csbm``.
 
     Raises:
         UnknownNameError: no such dataset or protocol.
-        ConfigError: an unknown or impossible knob.
+        ConfigError: an unknown or impossible knob, or two protocols.
         DataError: files are missing or damaged, or the data is not what the card says.
     """
+    name, at, in_name = name.partition("@")
+    if at and protocol not in (None, in_name):
+        raise ConfigError(f"{name}@{in_name} and protocol={protocol} disagree")
     card = DATASETS.card(name)
-    protocol = card.default_protocol if protocol is None else protocol
+    protocol = in_name if at else card.default_protocol if protocol is None else protocol
     if protocol not in card.protocols:
         raise UnknownNameError("protocol", protocol, card.protocols, where=card.name)
     loader = DATASETS.get(card.name)

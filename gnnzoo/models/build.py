@@ -193,8 +193,8 @@ def read_model_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise StorageError(f"{path}: not a model that gnnzoo saved, or it holds code: {_one_line(error)}") from None
+    except pickle.UnpicklingError:  # its message advises to load the file unsafely
+        raise StorageError(f"{path}: not a model that gnnzoo saved, or it holds code") from None
     except Exception as error:  # torch.load raises nearly every kind on a damaged file
         raise StorageError(f"{path}: damaged, or not a model that gnnzoo saved: {_one_line(error)}") from None
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
@@ -207,6 +207,8 @@ def read_model_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     wrong = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind)]
     if wrong:
         raise StorageError(f"{path}: not a model that gnnzoo saved: no {wrong[0]}")
+    if not all(isinstance(weight, torch.Tensor) for weight in content["state_dict"].values()):
+        raise StorageError(f"{path}: not a model that gnnzoo saved: state_dict holds more than weights")
     return content
 
 

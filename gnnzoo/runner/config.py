@@ -206,7 +206,7 @@ _MOST = 10_000
 
 def _integers(value: Any, key: str) -> list[int]:
     """Read ``3``, ``"0,3"``, ``"0-4"`` or ``[0, 3]``."""
-    words = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",")
+    words = value if isinstance(value, list | tuple | range) else str(value).strip("[]").split(",")
     found: list[int] = []
     for word in (str(w).strip() for w in words):
         first, dash, last = word.partition("-")
@@ -244,8 +244,11 @@ def parse_indices(value: Any, count: int, benchmark: str) -> list[int]:
 def parse_seeds(value: Any) -> list[int]:
     """Read ``seeds=``: ``3`` means 0, 1, 2; a list such as ``5,7`` or ``[43]`` means those."""
     text = str(value)
-    if isinstance(value, list | tuple) or "," in text or "-" in text or "[" in text:
-        return _integers(value, "seeds")
+    if isinstance(value, list | tuple | range) or "," in text or "-" in text or "[" in text:
+        seeds = _integers(value, "seeds")
+        if max(seeds) >= 2**32:
+            raise ConfigError(f"seeds={value}: a seed is less than 2**32")
+        return seeds
     (count,) = _integers(value, "seeds")
     if count < 1:
         raise ConfigError(f"seeds={value}: at least one")
@@ -290,6 +293,12 @@ class Request:
     """The file, where it is a stored configuration, which leaves nothing to the cards."""
 
 
+def _check_paths(choices: Mapping[str, Any], where: str) -> None:
+    for key in ("config", "results", "root", "save", "curves"):
+        if not isinstance(choices.get(key, ""), str | os.PathLike):
+            raise ConfigError(f"{key}={choices[key]}{where}: a file or folder")
+
+
 def load_choices(values: Mapping[str, Any]) -> Request:
     """Tell choices from settings, those of a ``config=`` file too.
 
@@ -297,6 +306,7 @@ def load_choices(values: Mapping[str, Any]) -> Request:
     stored with records, which gives the same configuration again, also when cards have changed since.
     """
     choices, settings = _names_and_settings(values, "")
+    _check_paths(choices, "")
     layers = [("command line", settings)]
     stored = None
     if "config" in choices:
@@ -309,7 +319,11 @@ def load_choices(values: Mapping[str, Any]) -> Request:
         names = content.pop("names") if stored else {}
         if stored:
             content.pop("teachers", None)
-        file_choices, file_settings = _names_and_settings(content, f" in {path}")
+        try:
+            file_choices, file_settings = _names_and_settings(content, f" in {path}")
+        except RecursionError:
+            raise ConfigError(f"{path}: a section that holds itself") from None
+        _check_paths(file_choices, f" in {path}")
         choices = file_choices | names | choices
         layers.insert(0, (str(path), file_settings))
     for key in ("protocol", "strategy", "suite"):

@@ -214,14 +214,26 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
+_no_more = threading.Event()
+"""Set in a worker that was told to stop: the cells that are queued for it are not begun."""
+
+
 def _start_worker(threads: int) -> None:
     torch.set_num_threads(threads)
+    # between cells a worker may hold the queue's lock: one that died there would leave the others waiting for ever
+    signal.signal(signal.SIGTERM, lambda *_: _no_more.set())
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
 def _work(cell: Cell, execution: Execution) -> tuple[Record, bool]:
     with graceful_stop(), _deterministic(execution.device):
-        return run_cell(cell, execution)
+        try:
+            if _no_more.is_set():
+                raise Interrupted("stopped")
+            return run_cell(cell, execution)
+        finally:
+            if stop_requested():
+                _no_more.set()
 
 
 def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterator[tuple[int, Record, bool]]:
@@ -234,6 +246,7 @@ def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterato
         initargs=(execution.threads,),
     )
     futures: dict[Future[tuple[Record, bool]], int] = {}
+    complete = False
     try:
         with _without_ctrl_c():
             for index, cell in enumerate(work.cells):
@@ -245,18 +258,19 @@ def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterato
                 yield futures[future], *future.result()
             if stop_requested():
                 raise Interrupted("stopped")
+        complete = True
     except BrokenProcessPool:
         raise GnnzooError("a worker was killed (out of memory?); the same command goes on from there") from None
     finally:
         workers = set(multiprocessing.active_children()) - others
         try:
-            for future in futures:
-                future.cancel()
-            if any(not future.done() for future in futures):
+            running = [future for future in futures if not future.cancel() and not future.done()]
+            if running:
                 for worker in workers:
                     worker.terminate()  # SIGTERM: finish the epoch, save, stop
+                wait(running)
+        finally:
+            if not complete:  # what is to be kept is on disk, but after a second Ctrl-C
+                for worker in workers:
+                    worker.kill()
             pool.shutdown(wait=True, cancel_futures=True)
-        except KeyboardInterrupt:  # the second Ctrl-C
-            for worker in workers:
-                worker.kill()
-            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,10 +56,21 @@ def _as_list(value: Any) -> list[str]:
     return [str(word).strip() for word in words if str(word).strip()]
 
 
-def _positive(value: Any, key: str) -> int:
+def _positive(value: Any, key: str, most: int | None = None) -> int:
     if not str(value).isdecimal() or int(value) < 1:
         raise ConfigError(f"{key}={value}: a whole number of at least 1")
+    if most is not None and int(value) > most:
+        raise ConfigError(f"{key}={value}: at most {most}")
     return int(value)
+
+
+def _check_file(key: str, path: Path) -> None:
+    """Refuse now, not after hours of training, a file that cannot be written."""
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if path.is_dir():
+        raise ConfigError(f"{key}={path} is a folder: name a file in it")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"{key}={path} cannot be written: {folder} is not a folder that can be written to")
 
 
 def check_device(name: str) -> str:
@@ -105,6 +117,7 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
         for benchmark in benchmarks
         for model in models
     ]
+    configs = [config for i, config in enumerate(configs) if config not in configs[:i]]  # a name may stand twice
     seeds = parse_seeds(choices.get("seeds", 1))
     cells = []
     for config in configs:
@@ -113,18 +126,21 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
         cells += [Cell(config, split, seed) for split in splits for seed in seeds]
     try:
         every = float(choices.get("checkpoint", 10))
-    except ValueError:
+    except (TypeError, ValueError):
         raise ConfigError(f"checkpoint={choices['checkpoint']}: a number of seconds") from None
     if not 0 <= every < float("inf"):
         raise ConfigError(f"checkpoint={choices['checkpoint']}: a number of seconds, 0 or more")
     execution = Execution(
         results=Path(choices.get("results") or default_results()),
         device=check_device(str(choices.get("device", "auto"))),
-        threads=_positive(choices.get("threads", 1), "threads"),
+        threads=_positive(choices.get("threads", 1), "threads", 1024),
         root=choices.get("root"),
         checkpoint=every,
     )
     save, curves = (Path(choices[k]) if k in choices else None for k in ("save", "curves"))
+    for key, path in (("save", save), ("curves", curves)):
+        if path is not None:
+            _check_file(key, path)
     if save and len(cells) > 1:
         raise ConfigError(f"save={save} keeps one model, this run trains {len(cells)}: choose with splits=0 seeds=1")
     if curves and curves.suffix not in (".png", ".svg", ".pdf"):

@@ -48,6 +48,8 @@ def predict(
     """
     content = read_model_file(model)
     trained = content["config"]
+    if not {"names", "model", "train", "data"} <= trained.keys():
+        raise ConfigError(f"{model} holds no configuration of a run, which says how input is handled")
     own = DATASETS.canonical(dataset.partition("@")[0]) == trained["names"]["dataset"]
     layer = {key: trained[key] for key in ("model", "train", "data", *(["dataset"] if own else []))}
     protocol = trained["names"]["protocol"] if own and "@" not in dataset else None

@@ -6,7 +6,17 @@ from torch_geometric.utils import contains_self_loops, homophily, is_undirected
 
 from gnnzoo.datasets import load_dataset
 from gnnzoo.datasets.synthetic import csbm_graph
-from gnnzoo.errors import ConfigError
+from gnnzoo.errors import ConfigError, UnknownNameError
+
+
+def test_a_benchmark_is_a_name():
+    bundle = load_dataset("karate@random-48-32-20")
+    assert bundle.benchmark == "karate@random-48-32-20"
+    assert bundle.digest == load_dataset("karate").digest
+    with pytest.raises(ConfigError, match="karate@a and protocol=b disagree"):
+        load_dataset("karate@a", protocol="b")
+    with pytest.raises(UnknownNameError, match="unknown protocol 'random' in karate; did you mean"):
+        load_dataset("karate@random")
 
 
 def test_karate():

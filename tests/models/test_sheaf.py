@@ -217,6 +217,18 @@ def test_general_gradient_is_finite_where_singular_values_repeat(case):
     assert torch.autograd.gradcheck(loss, (maps.requires_grad_(),))
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e5, 1e8])
+def test_large_general_maps_without_full_rank_stay_finite(scale):
+    graph = SheafGraph(undirected([[0, 1], [1, 2]]), 3)
+    ends = graph.ends.numel()  # of rank one: rounding of D hides the I in D + I
+    maps = (torch.randn(10, 3, 1, ends) * torch.randn(10, 1, 3, ends) * scale).requires_grad_()
+    for one in maps:
+        dense = sheaf_laplacian(graph, one, "general").to_dense()
+        (grad,) = torch.autograd.grad(dense.square().sum(), maps)
+        assert dense.isfinite().all()
+        assert grad.isfinite().all()
+
+
 def kernel_projection(dense, x):
     values, vectors = torch.linalg.eigh(dense)
     kernel = vectors[:, values < 1e-9]

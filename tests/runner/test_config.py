@@ -206,7 +206,7 @@ def test_command_line_beats_the_file(tmp_path: Path) -> None:
 
 
 def test_several_models_and_benchmarks() -> None:
-    work = plan({"model": "mlp,gcn", "dataset": ["karate", "csbm"], "splits": "0,2", "seeds": 2})
+    work = plan({"model": "mlp,gcn,GCN", "dataset": ["karate", "csbm"], "splits": "0,2", "seeds": 2})
     assert [(c.model, c.dataset) for c in work.configs] == [
         ("mlp", "karate"),
         ("gcn", "karate"),
@@ -298,7 +298,7 @@ def test_a_stored_configuration_gives_itself(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("all", list(range(10))), (None, list(range(10))), ("3", [3]), ("0,3", [0, 3]), ("0-4", [0, 1, 2, 3, 4])]
-    + [("1,0-2,1", [1, 0, 2]), ([0, 3], [0, 3]), (4, [4]), ("[2, 5]", [2, 5]), (" 7 ", [7])],
+    + [("1,0-2,1", [1, 0, 2]), ([0, 3], [0, 3]), (range(2), [0, 1]), (4, [4]), ("[2, 5]", [2, 5]), (" 7 ", [7])],
 )
 def test_splits(text: Any, expected: list[int]) -> None:
     assert parse_indices(text, 10, "texas@geom-gcn") == expected
@@ -306,7 +306,16 @@ def test_splits(text: Any, expected: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("3", [0, 1, 2]), (1, [0]), ("5,7", [5, 7]), ("[43]", [43]), ([43], [43]), ("2-4", [2, 3, 4]), ("7,", [7])],
+    [
+        ("3", [0, 1, 2]),
+        (1, [0]),
+        ("5,7", [5, 7]),
+        ("[43]", [43]),
+        ([43], [43]),
+        (range(5, 7), [5, 6]),
+        ("2-4", [2, 3, 4]),
+        ("7,", [7]),
+    ],
 )
 def test_seeds(text: Any, expected: list[int]) -> None:
     assert parse_seeds(text) == expected
@@ -461,6 +470,13 @@ WRONG: list[tuple[list[str], str, bool]] = [
     ([*GOOD, "config=value.yaml"], "train.lr=-1: should be greater than 0", False),
     ([*GOOD, "config=number.yaml"], "unknown protocol '5' in dataset karate", False),
     ([*GOOD, "config=names.yaml"], "unknown key names in names.yaml", False),
+    ([*GOOD, "config=itself.yaml"], "itself.yaml: a section that holds itself", False),
+    ([*GOOD, "config=paths.yaml"], "results=['a', 'b'] in paths.yaml: a file or folder", False),
+    ([*GOOD, "config=seconds.yaml"], "checkpoint=[]: a number of seconds", False),
+    ([*GOOD, "threads=99999999"], "threads=99999999: at most 1024", False),
+    ([*GOOD, "seeds=[4294967296]"], "seeds=[4294967296]: a seed is less than 2**32", False),
+    ([*GOOD, "splits=0", "save=."], "save=. is a folder: name a file in it", False),
+    ([*GOOD, "curves=list.yaml/c.png"], "curves=list.yaml/c.png cannot be written: ", False),
 ]
 
 FILES: dict[str, bytes] = {
@@ -474,6 +490,9 @@ FILES: dict[str, bytes] = {
     "value.yaml": b"train: {lr: -1}\n",
     "number.yaml": b"protocol: 5\n",
     "names.yaml": b"names: gcn\n",
+    "itself.yaml": b"model: &a {x: *a}\n",
+    "paths.yaml": b"results: [a, b]\n",
+    "seconds.yaml": b"checkpoint: []\n",
 }
 
 

@@ -241,6 +241,14 @@ def test_killed_worker(folder):
     assert gone([second])
 
 
+def test_a_cell_that_fails_ends_the_workers(folder):
+    """One of them is idle then, and holds the lock of the queue that the others read."""
+    words = ["model=gcn", "dataset=csbm", "splits=0-3", "train.epochs=5", "train.lr=1e38", "jobs=2"]
+    command = Command([*words, f"results={folder / 'results'}"], folder / "log")
+    assert command.wait() == 2, command.output()
+    assert "training diverged" in complaint(command)
+
+
 @pytest.mark.slow
 def test_second_ctrl_c_ends_workers(folder):
     command = InWorkers(folder / "results", folder / "log")

@@ -292,8 +292,9 @@ class _LaplacianProduct(torch.autograd.Function):
 
 
 class _InverseSqrt(torch.autograd.Function):
-    r"""Inverse square root of symmetric positive definite matrices ``[n, d, d]``.
+    r"""Inverse square root of ``D + I`` (I with its noise), D symmetric positive semi-definite, ``[n, d, d]``.
 
+    Rounding of a large D may hide the I, hence the bound from below; no exact eigenvalue is under it.
     With eigenvalues :math:`s_i^2`, the derivative in the eigenbasis multiplies by the divided differences of
     :math:`\lambda^{-1/2}`, which are :math:`-1 / (s_i s_j (s_i + s_j))`: finite, also where eigenvalues coincide.
     """
@@ -301,7 +302,7 @@ class _InverseSqrt(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
         eigenvalues, vectors = torch.linalg.eigh(matrix)
-        root = eigenvalues.sqrt()
+        root = eigenvalues.clamp(min=0.999).sqrt()
         ctx.save_for_backward(root, vectors)
         return (vectors / root.unsqueeze(-2)) @ vectors.mT
 
