@@ -294,6 +294,8 @@ def comparison(benchmark: str, metric: str, rows: Sequence[Row]) -> Table:
     columns = ["model", f"{metric}{percent} ± 95 % CI", unit, "to the best", "parameters"]
     title = f"{benchmark}: test {metric}{sign}" + (f"; to the best: {how}, Holm" if len(rows) > 1 else "")
     table = _table([*columns, "CPU ms/epoch", "published"], lines, title, (1, 2, 4, 5, 6))
+    if not any(row.published for row in rows):
+        table.columns.pop(6)
     if len(rows) == 1:
         table.columns.pop(3)
     return table
