@@ -184,6 +184,10 @@ class Bundle:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def with_graphs(self, graphs: list[Any]) -> Bundle:
+        """Return a copy with other data objects in the places of :attr:`graphs`."""
+        return self.replace(data=graphs if isinstance(self.data, list) else graphs[0])
+
     def blind(self, split: Split) -> Bundle:
         """Return a copy for training on ``split``: labels outside its train and val parts are blanked.
 

@@ -75,7 +75,7 @@ def apply_pre_transform(
         outputs = disk.fetch(folder / f"{type(transform).__name__}-{key}.npz", build)
     for original, output in zip(bundle.graphs, outputs, strict=True):
         _restore_labels(original, output)
-    return bundle.replace(data=outputs if isinstance(bundle.data, list) else outputs[0])
+    return bundle.with_graphs(outputs)
 
 
 def _stripped(data: BaseData) -> BaseData:

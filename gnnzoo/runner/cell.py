@@ -53,8 +53,7 @@ class Trained:
 def _load(dataset: str, protocol: str, root: str | None, params: str, data: str) -> Bundle:
     bundle = load_dataset(dataset, protocol, root, **json.loads(params))
     transform = prepare(**json.loads(data))
-    graphs = [transform(graph) for graph in bundle.graphs]
-    return bundle.replace(data=graphs if isinstance(bundle.data, list) else graphs[0])
+    return bundle.with_graphs([transform(graph) for graph in bundle.graphs])
 
 
 def load_prepared(config: Config, root: str | None = None) -> Bundle:
@@ -64,7 +63,7 @@ def load_prepared(config: Config, root: str | None = None) -> Bundle:
     return _load(config.dataset, config.protocol, root, *texts)
 
 
-def pre_transformed(config: Config, bundle: Bundle, split: Split, seed: int) -> Bundle:
+def pre_transformed(config: Config, bundle: Bundle, split: Split, seed: int, cache: Path | None = None) -> Bundle:
     """Apply the model's own transform, once per dataset (per split where it uses training labels)."""
     cls = MODELS.get(config.model)
     if not hasattr(cls, "pre_transform"):
@@ -72,7 +71,7 @@ def pre_transformed(config: Config, bundle: Bundle, split: Split, seed: int) -> 
     transform = cls.pre_transform(**config.sections["model"])
     if transform is None:
         return bundle
-    return apply_pre_transform(transform, bundle, split, seed)
+    return apply_pre_transform(transform, bundle, split, seed, cache)
 
 
 def cell_key(cell: Cell, bundle: Bundle) -> Key:
@@ -125,11 +124,10 @@ def _task(bundle: Bundle) -> Task:
 
 
 def _to(bundle: Bundle, device: torch.device) -> Bundle:
-    """Move data and splits; the splits' hashes were taken before."""
+    """Move the data; splits stay where they are, an index on the CPU serves both."""
     if device.type == "cpu":
         return bundle
-    graphs = [graph.clone().to(device) for graph in bundle.graphs]
-    return bundle.replace(data=graphs if isinstance(bundle.data, list) else graphs[0])
+    return bundle.with_graphs([graph.clone().to(device) for graph in bundle.graphs])
 
 
 def train_cell(

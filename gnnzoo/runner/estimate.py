@@ -12,10 +12,10 @@ from torch_geometric.data import Data
 
 from gnnzoo.cards import DatasetCard
 from gnnzoo.datasets import Bundle, Split
-from gnnzoo.datasets.pretransform import apply_pre_transform
 from gnnzoo.errors import GnnzooError
 from gnnzoo.models.build import model_arguments
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES
+from gnnzoo.runner.cell import pre_transformed
 from gnnzoo.runner.config import Config
 from gnnzoo.runner.engine import evaluate
 from gnnzoo.runner.hardware import peak_memory_mib
@@ -106,15 +106,11 @@ def _measure(config: Config, card: DatasetCard) -> tuple[float, int]:
         torch.manual_seed(0)
         bundle = _random_bundle(card, config.protocol, torch.Generator().manual_seed(0))
         transform = prepare(**config.sections["data"] | {"undirected": True, "self_loops": "remove"})
-        graphs = [transform(graph) for graph in bundle.graphs]
-        bundle = bundle.replace(data=graphs if isinstance(bundle.data, list) else graphs[0])
-        cls = MODELS.get(config.model)
-        own = cls.pre_transform(**config.sections["model"]) if hasattr(cls, "pre_transform") else None
-        if own is not None:
-            with tempfile.TemporaryDirectory() as folder:
-                bundle = apply_pre_transform(own, bundle, bundle.splits[0], cache=Path(folder))
+        bundle = bundle.with_graphs([transform(graph) for graph in bundle.graphs])
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = pre_transformed(config, bundle, bundle.splits[0], 0, Path(folder))
         hparams = {"out_channels": card.num_outputs, **config.sections["model"]}
-        model = cls(**model_arguments(config.model, bundle.graphs, **hparams))
+        model = MODELS.get(config.model)(**model_arguments(config.model, bundle.graphs, **hparams))
         task = create_task(card.task, card.target, "accuracy" if card.target != "regression" else "mae")
         optimizer = build_optimizer(model, (), config.train)
         split = bundle.splits[0]

@@ -103,10 +103,6 @@ class Task(ABC):
         known = ~y.isnan()
         return F.binary_cross_entropy_with_logits(scored[known], y[known])
 
-    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return logits or values of the scored rows, ``[num_rows, num_outputs]``."""
-        return batch.select(forward(model, batch.data))
-
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
         """Score predictions by the protocol's metric."""
         y = y if self.target == "multiclass" else y.view_as(outputs)

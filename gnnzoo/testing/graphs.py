@@ -6,14 +6,13 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data, HeteroData
+from torch_geometric.data import Data, HeteroData
 
 from gnnzoo.datasets import HypergraphData
 
 __all__ = [
     "NUM_CLASSES",
     "NUM_FEATURES",
-    "batch_of_graphs",
     "bipartite",
     "duplicate_edges",
     "empty_edges",
@@ -111,11 +110,6 @@ def graphs(num_features: int = NUM_FEATURES, seed: int = 0) -> list[Data]:
     for label, data in enumerate(found):
         data.y = torch.tensor([label % 2])
     return found
-
-
-def batch_of_graphs(num_features: int = NUM_FEATURES, seed: int = 0) -> Batch:
-    """Return :func:`graphs` as one mini-batch."""
-    return Batch.from_data_list(graphs(num_features, seed))
 
 
 def hetero(num_features: int = NUM_FEATURES, seed: int = 0) -> HeteroData:
