@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 __all__ = [
     "METRICS",
     "Card",
+    "Claim",
+    "Counts",
     "DatasetCard",
     "Metric",
     "ModelCard",
@@ -24,8 +26,14 @@ __all__ = [
     "TaskName",
 ]
 
-TaskName = Literal["node", "inductive-node", "graph"]
-"""``node``: one graph, split over its nodes; ``inductive-node``: many graphs, split whole; ``graph``: a label each."""
+TaskName = Literal["node", "inductive-node", "graph", "edge-dependent-node", "link", "distinguish"]
+"""What is predicted, and so what the rows of ``y`` and the indices of a split are.
+
+``node``: nodes of one graph; ``inductive-node``: nodes of many graphs, split by graph; ``graph``: graphs;
+``edge-dependent-node``: incidences of one hypergraph; ``link``: the pairs in ``edge_label_index`` of one graph;
+``distinguish``: nothing is learnt: graphs of one ``group`` whose ``y`` differ must be told apart, and there are no
+splits.
+"""
 
 Structure = Literal["graph", "hypergraph", "heterogeneous"]
 Target = Literal["multiclass", "binary", "multilabel", "regression"]
@@ -48,6 +56,11 @@ METRICS: dict[str, Metric] = {
     "macro_f1": Metric(higher_is_better=True, percent=True),
     "mae": Metric(higher_is_better=False, percent=False),
     "rmse": Metric(higher_is_better=False, percent=False),
+    "nmse": Metric(higher_is_better=False, percent=False),
+    "average_precision": Metric(higher_is_better=True, percent=True),
+    "hits@20": Metric(higher_is_better=True, percent=True),
+    "hits@50": Metric(higher_is_better=True, percent=True),
+    "separated": Metric(higher_is_better=True, percent=False),
 }
 
 
@@ -150,10 +163,13 @@ class Protocol(_Schema):
     """One way to evaluate a dataset: splits, metric, and how the reported epoch is selected."""
 
     summary: str
-    splits: PositiveInt
+    splits: NonNegativeInt
     metric: str
     selection: Literal["validation", "on-test"] = "validation"
     source: str = ""
+    evaluator: str = ""  # the name under which OGB's Evaluator scores it
+    digest: str = ""  # of the data as loaded
+    hash: str = ""  # of all splits; tools/card_identity.py writes both
 
     @model_validator(mode="after")
     def _known_metric(self) -> Protocol:
@@ -162,14 +178,63 @@ class Protocol(_Schema):
         return self
 
 
+class Claim(_Schema):
+    """A known leak, error or peculiarity of a dataset, and how ``gnnzoo data check`` finds it again.
+
+    Args:
+        says: one line; ``{value}`` in it stands for :attr:`value`, so that text and number cannot part.
+        measure: a function of :mod:`gnnzoo.datasets.health` or a dotted path, called with the bundle and its raw
+            files; empty where nothing in the files can show it.
+        value: what it must return.
+        tolerance: how far a number may be off; whole numbers must be equal unless it is given.
+        protocols: those that it holds for; empty: all.
+        warn: a leak or error that spoils comparisons: ``gnnzoo run`` says it.
+    """
+
+    says: str
+    measure: str = ""
+    value: Any = None
+    tolerance: float = Field(0.0, ge=0)
+    protocols: list[Name] = []
+    warn: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> Claim:
+        if bool(self.measure) != (self.value is not None):
+            raise ValueError("measure and value belong together")
+        _ = self.text
+        return self
+
+    @property
+    def text(self) -> str:
+        """What is shown.
+
+        Raises:
+            ValueError: ``says`` is no format string for ``value``.
+        """
+        if self.value is None:
+            return self.says
+        try:
+            return self.says.format(value=self.value)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"says does not fit value: {error}") from None
+
+
 class Counts(_Schema):
-    """Published sizes of a dataset; a loader's result must agree. Edges are the columns of ``edge_index`` as loaded."""
+    """Published sizes of a dataset; a loader's result must agree. Edges are the columns of ``edge_index`` as loaded.
+
+    Sizes are sums over all graphs, and over all node and edge types of a heterogeneous graph, whose own sizes stand in
+    ``node_types`` and ``edge_types`` (``author to paper: 19645``). Features are those of the nodes that have labels.
+    """
 
     graphs: PositiveInt = 1
     nodes: PositiveInt
     edges: NonNegativeInt
     features: NonNegativeInt
     hyperedges: NonNegativeInt | None = None
+    incidences: NonNegativeInt | None = None
+    node_types: dict[str, NonNegativeInt] | None = None
+    edge_types: dict[str, NonNegativeInt] | None = None
 
 
 class DatasetCard(Card):
@@ -189,15 +254,34 @@ class DatasetCard(Card):
     source: str = ""
     url: str = ""
     root: str = ""
-    files: dict[str, str] = {}
-    health: list[str] = []
+    files: dict[str, str | None] = {}  # sha256 of the uncompressed content; None where nobody has published it
+    size: PositiveInt | None = None  # bytes of all raw files, uncompressed
+    download: str = ""  # the address below which the files lie one by one, where no class of PyG or OGB fetches them
+    health: list[Claim] = []
+    unranked: str = ""  # why no leaderboard may rank models by it
     defaults: Defaults = Defaults()
 
+    @field_validator("health", mode="before")
+    @classmethod
+    def _plain_text_is_a_claim(cls, value: Any) -> Any:
+        return [{"says": item} if isinstance(item, str) else item for item in value or []]
+
     @model_validator(mode="after")
-    def _default_is_a_protocol(self) -> DatasetCard:
+    def _fits_together(self) -> DatasetCard:
         if self.default_protocol not in self.protocols:
             raise ValueError(f"default_protocol {self.default_protocol!r} is not among protocols")
+        for name, protocol in self.protocols.items():
+            if (protocol.splits == 0) != (self.task == "distinguish"):
+                raise ValueError(f"protocol {name!r}: splits must be {'0' if protocol.splits else '1 or more'}")
+        for claim in self.health:
+            for name in claim.protocols:
+                if name not in self.protocols:
+                    raise ValueError(f"health: {name!r} is not among protocols")
         return self
+
+    def warnings(self, protocol: str) -> list[str]:
+        """Return the leaks and errors that whoever uses a protocol must be told."""
+        return [c.text for c in self.health if c.warn and (not c.protocols or protocol in c.protocols)]
 
     @property
     def object_path(self) -> str:
@@ -208,6 +292,11 @@ class DatasetCard(Card):
     def embedded(self) -> bool:
         """Whether the dataset needs no file and no network."""
         return not self.files
+
+    @property
+    def seen(self) -> bool:
+        """Whether this package's authors had all raw files, so that counts and checksums were checked on them."""
+        return None not in self.files.values()
 
     def facets(self) -> dict[str, set[str]]:
         """Return what ``list`` can filter by."""

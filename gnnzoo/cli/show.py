@@ -189,7 +189,7 @@ def _dataset(card: DatasetCard) -> None:
         ("url", card.url),
         ("licence", card.licence),
     ]
-    fields += [("health" if not i else "", text) for i, text in enumerate(card.health)]
+    fields += [("health" if not i else "", claim.text) for i, claim in enumerate(card.health)]
     fitting = [
         name
         for name in MODELS.names()

@@ -21,32 +21,41 @@ from gnnzoo.errors import DataError
 __all__ = ["Bundle", "Split", "digest", "hide_labels", "label_store"]
 
 
+def _sorted(indices: Tensor) -> Tensor:
+    return torch.as_tensor(indices, dtype=torch.int64).sort().values
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which nodes (task ``node``) or graphs (other tasks) are trained on, selected by and tested on.
+    """What is trained on, selected by and tested on: rows of ``y`` where there is one graph, else graphs.
 
     Args:
         index: number of the split in its protocol.
         train: indices to train on, kept sorted as int64.
         val: indices to select by.
         test: indices to report.
+        extra: further parts to report beside test, by name, such as in-distribution test graphs (``test_id``) or the
+            homophilic half of the test nodes; they may overlap test, never train or val.
     """
 
     index: int
     train: Tensor
     val: Tensor
     test: Tensor
+    extra: dict[str, Tensor] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "test"):
-            value = torch.as_tensor(getattr(self, name), dtype=torch.int64)
-            object.__setattr__(self, name, value.sort().values)
+            object.__setattr__(self, name, _sorted(getattr(self, name)))
+        object.__setattr__(self, "extra", {name: _sorted(part) for name, part in self.extra.items()})
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the sha256 over the three arrays, each with its length."""
+        """First 16 hex digits of the sha256 over the arrays, each with its length; extra ones with their names."""
         sha = hashlib.sha256()
-        for part in (self.train, self.val, self.test):
+        for name, part in {"train": self.train, "val": self.val, "test": self.test, **self.extra}.items():
+            if name in self.extra:
+                sha.update(name.encode())
             sha.update(len(part).to_bytes(8, "little"))
             sha.update(part.numpy().astype("<i8").tobytes())
         return sha.hexdigest()[:16]
@@ -84,11 +93,11 @@ def digest(data: BaseData | list[BaseData]) -> str:
 
 
 def label_store(data: BaseData) -> Any:
-    """Return the storage that holds ``y``: the data itself, or the one type of a ``HeteroData`` that has labels."""
+    """Return the storage that holds ``y``: the data itself, or the one node or edge type of a ``HeteroData``."""
     if isinstance(data, HeteroData):
         stores = [store for store in data.stores if "y" in store]
         if len(stores) != 1:
-            raise DataError(f"exactly one node type must have labels, {len(stores)} have")
+            raise DataError(f"exactly one node or edge type must have labels, {len(stores)} have")
         return stores[0]
     return data
 
@@ -97,16 +106,16 @@ def _indices(data: BaseData) -> Iterable[tuple[str, Tensor, tuple[int, int]]]:
     """Yield every index of a graph with its name and the exclusive upper limits of its two rows."""
     if isinstance(data, HeteroData):
         for kind, store in zip(data.edge_types, data.edge_stores, strict=True):
-            yield (
-                "edge_index of " + " ".join(kind),
-                store.edge_index,
-                (data[kind[0]].num_nodes, data[kind[2]].num_nodes),
-            )
+            for name in ("edge_index", "edge_label_index"):
+                if name in store:
+                    limits = (data[kind[0]].num_nodes, data[kind[2]].num_nodes)
+                    yield f"{name} of {' '.join(kind)}", store[name], limits
         return
     if isinstance(data, HypergraphData) and "hyperedge_index" in data:
         yield "hyperedge_index", data.hyperedge_index, (data.num_nodes, data.num_hyperedges or 0)
-    if "edge_index" in data:
-        yield "edge_index", data.edge_index, (data.num_nodes, data.num_nodes)
+    for name in ("edge_index", "edge_label_index"):
+        if name in data:
+            yield name, data[name], (data.num_nodes, data.num_nodes)
 
 
 def _blanked(y: Tensor, hidden: Tensor | slice) -> Tensor:
@@ -176,6 +185,11 @@ class Bundle:
         return self.card.num_outputs
 
     @property
+    def hash(self) -> str:
+        """First 16 hex digits of the sha256 over the hashes of all splits: equal only where all splits are."""
+        return hashlib.sha256(" ".join(split.hash for split in self.splits).encode()).hexdigest()[:16]
+
+    @property
     def graphs(self) -> list[Any]:
         """The data objects; a single graph is a list of one."""
         return self.data if isinstance(self.data, list) else [self.data]
@@ -194,7 +208,7 @@ class Bundle:
         The copy's only split is ``split`` with an empty test part. Features and edges are shared, not copied.
         """
         visible = torch.cat([split.train, split.val])
-        sealed = dataclasses.replace(split, test=torch.empty(0, dtype=torch.int64))
+        sealed = dataclasses.replace(split, test=torch.empty(0, dtype=torch.int64), extra={})
         return self.replace(data=hide_labels(self.data, visible), splits=[sealed])
 
     def check(self) -> None:
@@ -225,6 +239,11 @@ class Bundle:
         together = torch.cat(list(parts.values()))
         if len(together.unique()) != len(together):
             raise DataError(f"{where}: train, val and test overlap")
+        for name, part in split.extra.items():
+            if len(part) and (part[0] < 0 or part[-1] >= size):
+                raise DataError(f"{where}: {name} leaves 0..{size - 1}")
+            if torch.isin(part, torch.cat([split.train, split.val])).any():
+                raise DataError(f"{where}: {name} overlaps train or val")
 
     def _check_edges(self) -> None:
         for graph in self.graphs:
@@ -236,6 +255,8 @@ class Bundle:
                     raise DataError(f"{self.card.name}: {name} leaves its range")
 
     def _check_labels(self) -> None:
+        if not self.splits:
+            return  # nothing is learnt
         used = torch.cat([part for s in self.splits for part in (s.train, s.val, s.test)]).unique()
         if isinstance(self.data, list):
             y = torch.cat([self.data[i].y for i in used.tolist()])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from gnnzoo.cards import Counts, DatasetCard
 from gnnzoo.datasets import cache
+from gnnzoo.datasets import splits as splits_module
 from gnnzoo.datasets.bundle import Bundle, Split, digest, label_store
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import ConfigError, DataError, UnknownNameError
@@ -47,49 +53,81 @@ def load_dataset(
         raise UnknownNameError("protocol", protocol, card.protocols, where=card.name)
     loader = DATASETS.get(card.name)
     skip = ("card", "protocol", "files")
-    params = validate(loader, params, "dataset", skip=skip)
+    defaults, params = (validate(loader, given, "dataset", skip=skip) for given in ({}, params))
     files = RawFiles(card, root)
 
     def build() -> dict[str, Any]:
         data, splits = loader(card, protocol, files, **params)
-        parts = [(split.train, split.val, split.test) for split in splits]
-        return {"data": data, "splits": parts, "digest": digest(data), "files": files.used}
+        bundle = Bundle(card, protocol, data, splits, digest(data), params)
+        if params != defaults:
+            bundle.card = _measured(card, bundle.graphs)
+        bundle.check()
+        parts = [(split.train, split.val, split.test, split.extra) for split in splits]
+        counts = _counts(bundle.graphs).model_dump()
+        return {"data": data, "splits": parts, "digest": bundle.digest, "files": files.used, "counts": counts}
 
-    if card.embedded:
-        built = build()
+    if card.embedded and card.counts.graphs == 1:
+        built = build()  # one graph is made as fast as read
     else:
-        key = cache.key(card.loader, card.root, card.files, protocol, params)
-        built = cache.fetch(cache.cache_dir() / "processed" / f"{card.name}-{key}.npz", build)
-        if not files.used:
-            files.check(built["files"])  # a damaged file is named even when the cache could do without it
-    splits = [Split(i, *parts) for i, parts in enumerate(built["splits"])]
+        modules = (sys.modules[loader.__module__], splits_module)
+        sources = [Path(module.__file__ or "").read_bytes() for module in modules]
+        code = hashlib.sha256(b"".join(sources)).hexdigest()
+        key = cache.key(card.loader, code, card.root, card.files, protocol, params)
+        path = cache.cache_dir() / "processed" / f"{card.name}-{key}.npz"
+        built = cache.fetch(path, build)
+        # a damaged file is named even when the cache could do without it; one without a checksum may have been changed
+        if not files.used and any(built["files"][name] != sha for name, sha in files.check(built["files"]).items()):
+            path.unlink(missing_ok=True)
+            built = cache.fetch(path, build)
+    splits = [Split(i, *parts, extra=extra) for i, (*parts, extra) in enumerate(built["splits"])]
     bundle = Bundle(card, protocol, built["data"], splits, built["digest"], params)
-    if params == validate(loader, {}, "dataset", skip=skip):
-        _compare(card, bundle.graphs)
+    counts = Counts(**built["counts"])
+    if params == defaults:
+        _compare(card, counts)
+        _recognize(bundle)
     else:
         bundle.card = _measured(card, bundle.graphs)
-    bundle.check()
     return bundle
 
 
 def _counts(graphs: list[Any]) -> Counts:
     first = graphs[0]
-    hyperedges = [graph.num_hyperedges for graph in graphs if "hyperedge_index" in graph]
+    hypergraphs = [graph for graph in graphs if "hyperedge_index" in graph]
+    hetero = isinstance(first, HeteroData)
     return Counts(
         graphs=len(graphs),
         nodes=sum(graph.num_nodes for graph in graphs),
         edges=sum(graph.num_edges for graph in graphs),
         features=label_store(first).num_features,
-        hyperedges=sum(hyperedges) if hyperedges else None,
+        hyperedges=sum(graph.num_hyperedges for graph in hypergraphs) if hypergraphs else None,
+        incidences=sum(graph.hyperedge_index.shape[1] for graph in hypergraphs) if hypergraphs else None,
+        node_types={kind: first[kind].num_nodes for kind in first.node_types} if hetero else None,
+        edge_types={_words(kind): first[kind].num_edges for kind in first.edge_types} if hetero else None,
     )
 
 
-def _compare(card: DatasetCard, graphs: list[Any]) -> None:
+def _words(kind: tuple[str, str, str]) -> str:
+    return " ".join(kind)
+
+
+def _compare(card: DatasetCard, counts: Counts) -> None:
     """Check the loaded data against the published counts."""
-    found = _counts(graphs)
     for name, expected in card.counts.model_dump().items():
-        if expected is not None and getattr(found, name) != expected:
-            raise DataError(f"{card.name}: {getattr(found, name)} {name} loaded, the card says {expected}")
+        found = getattr(counts, name)
+        if expected is not None and found != expected:
+            raise DataError(f"{card.name}: {found} {name.replace('_', ' ')} loaded, the card says {expected}")
+
+
+def _recognize(bundle: Bundle) -> None:
+    """Say so where data or splits are not those that the card was written for."""
+    expected = bundle.card.protocols[bundle.protocol]
+    for what, stored, found in (("data", expected.digest, bundle.digest), ("splits", expected.hash, bundle.hash)):
+        if stored and stored != found:
+            warnings.warn(
+                f"{bundle.benchmark}: the {what} are not those of the card ({found} instead of {stored}): made by "
+                f"another version of PyG or NumPy? Results may not compare with others",
+                stacklevel=3,
+            )
 
 
 def _measured(card: DatasetCard, graphs: list[Any]) -> DatasetCard:

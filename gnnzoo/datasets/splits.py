@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnnzoo.datasets.bundle import Split
 
-__all__ = ["from_masks", "per_class", "planetoid_random"]
+__all__ = ["from_masks", "per_class", "planetoid_random", "uniform"]
 
 
 def from_masks(train: Tensor, val: Tensor, test: Tensor) -> list[Split]:
@@ -72,3 +72,16 @@ def planetoid_random(
         rest = rng.permutation(np.setdiff1d(np.arange(len(y)), train))
         splits.append(_split(seed, train, rest[:val], rest[val : val + test]))
     return splits
+
+
+def uniform(size: int, fractions: Sequence[float], num_splits: int) -> list[Split]:
+    """Split ``size`` rows at random, classes or not; the rest of train and val is test, split ``i`` has seed ``i``.
+
+    Args:
+        size: number of rows.
+        fractions: of train and of val, rounded down.
+        num_splits: how many splits to draw.
+    """
+    train = int(fractions[0] * size)
+    val = train + int(fractions[1] * size)
+    return [_split(seed, *np.split(_generator(seed).permutation(size), [train, val])) for seed in range(num_splits)]

@@ -69,8 +69,8 @@ def _random_bundle(card: DatasetCard, protocol: str, generator: torch.Generator)
         graphs.append(Data(x=x, edge_index=edge_index, y=y))
     size = counts.nodes if card.task == "node" else counts.graphs
     order = torch.randperm(size, generator=generator)
-    cuts = [order[: int(0.6 * size)], order[int(0.6 * size) : int(0.8 * size)], order[int(0.8 * size) :]]
-    splits = [Split(0, *cuts)]
+    train, val, test = order.tensor_split([int(0.6 * size), int(0.8 * size)])
+    splits = [Split(0, train, val, test)]
     return Bundle(card, protocol, graphs[0] if card.task == "node" else graphs, splits, "")
 
 
