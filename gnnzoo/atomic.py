@@ -6,18 +6,20 @@ import contextlib
 import io
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gnnzoo.errors import StorageError
 
-__all__ = ["save_tensors", "write_bytes", "write_text"]
+__all__ = ["replacing", "save_tensors", "write_bytes", "write_text"]
 
 
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Write a file at once: to a temporary neighbour, to the disk, then renamed over ``path``.
 
-    Missing folders are made. A file that existed keeps its permissions.
+    Missing folders are made. A file that existed keeps its permissions. What fails inside leaves ``path`` untouched.
 
     Raises:
         StorageError: the disk is full, the folder is read-only, ...; what stood at ``path`` is untouched.
@@ -28,7 +30,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 if target.exists():
                     os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
@@ -43,16 +45,22 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file at once; see :func:`replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
 def write_text(path: str | os.PathLike[str], content: str) -> None:
     """Write a UTF-8 text file at once; see :func:`write_bytes`."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def save_tensors(path: str | os.PathLike[str], content: Any) -> None:
-    """Write what ``torch.load(path, weights_only=True)`` reads, at once; see :func:`write_bytes`."""
+    """Write what ``torch.load(path, weights_only=True)`` reads, at once; see :func:`replacing`."""
     import torch
 
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError
     torch.save(content, buffer)
     write_bytes(path, buffer.getvalue())
 

@@ -280,8 +280,11 @@ class DatasetCard(Card):
         return self
 
     def warnings(self, protocol: str) -> list[str]:
-        """Return the leaks and errors that whoever uses a protocol must be told."""
-        return [c.text for c in self.health if c.warn and (not c.protocols or protocol in c.protocols)]
+        """Return what whoever uses a protocol must be told: leaks, errors, selection on test."""
+        said = [c.text for c in self.health if c.warn and (not c.protocols or protocol in c.protocols)]
+        if self.protocols[protocol].selection == "on-test":
+            said.append("this protocol selects on test; its numbers are never ranked beside clean ones")
+        return said + [f"no leaderboard ranks models by it: {self.unranked}"] * bool(self.unranked)
 
     @property
     def object_path(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [
-    {"errors", "types", "cards", "registry", "signature", "resources", "atomic"},
+    {"errors", "types", "cards", "registry", "signature", "resources", "atomic", "places"},
     {"ops"},
     {"nn", "transforms"},
     {"models", "datasets"},

@@ -17,8 +17,9 @@ from torch_geometric.data import Batch, Data, HeteroData
 
 import gnnzoo
 from gnnzoo.cli import show
-from gnnzoo.datasets import HypergraphData, cache
+from gnnzoo.datasets import HypergraphData
 from gnnzoo.errors import ConfigError, Interrupted
+from gnnzoo.places import cache_dir
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
 from gnnzoo.runner import Reporter, RunResult, cell, plan, resolve
 from gnnzoo.runner.cell import load_prepared, pre_transformed
@@ -279,7 +280,7 @@ def transformed(change: Callable[[torch.Tensor, Any], None], split: int = 0) -> 
     out = pre_transformed(config, bundle.replace(data=data), chosen, 0)
     assert torch.equal(out.data.y, data.y)
     assert "train_mask" not in out.data
-    return out.data.x, len(list((cache.cache_dir() / "transforms").glob("NeighborLabels-*")))
+    return out.data.x, len(list((cache_dir() / "transforms").glob("NeighborLabels-*")))
 
 
 def test_a_transform_sees_training_labels_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import gnnzoo
-from gnnzoo.cli import show
+from gnnzoo.cli import data, show
 from gnnzoo.errors import ConfigError, GnnzooError, Interrupted
 from gnnzoo.runner.config import parse_arguments
 
@@ -26,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data.app, name="data")
 
 Arguments = Annotated[list[str] | None, typer.Argument(help="key=value ...", show_default=False)]
 
@@ -80,12 +82,8 @@ def list_(
     arguments: Annotated[list[str] | None, typer.Argument(help="a glob, and filters such as task=node")] = None,
 ) -> None:
     """List what has a name: gnnzoo list models '*gcn*' task=node structure=graph."""
-    words = arguments or []
-    patterns = [w for w in words if "=" not in w]
-    if len(patterns) > 1:
-        raise ConfigError(f"one pattern at a time, got {' and '.join(patterns)}")
-    filters = {key: str(value) for key, value in (w.split("=", 1) for w in words if "=" in w)}
-    show.listing(kind, patterns[0] if patterns else "*", filters)
+    pattern, filters = show.pattern_and_filters(arguments or [])
+    show.listing(kind, pattern, filters)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from gnnzoo.cards import METRICS, DatasetCard, ModelCard, StrategyCard, SuiteCard, _MethodCard
 from gnnzoo.errors import ConfigError, UnknownNameError, closest
+from gnnzoo.places import data_roots, missing
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, Registry
 from gnnzoo.runner.config import RESERVED, DataConfig, TrainConfig, flatten
 from gnnzoo.signature import parameters, type_name
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gnnzoo.runner.grid import RunResult
     from gnnzoo.runner.planning import Plan
 
-__all__ = ["check", "doctor", "info", "listing", "plan", "result"]
+__all__ = ["check", "console", "dataset", "doctor", "info", "listing", "pattern_and_filters", "plan", "result", "table"]
 
 _KINDS: dict[str, Registry[Any]] = {"models": MODELS, "datasets": DATASETS, "suites": SUITES, "strategies": STRATEGIES}
 
@@ -38,7 +39,8 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: Sequence[int] = ()) -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: Sequence[int] = ()) -> Table:
+    """Return a table of plain text; the columns numbered in ``right`` hold numbers."""
     table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number in right else "left", overflow="fold")
@@ -55,6 +57,18 @@ def _fields(rows: Iterable[tuple[str, str]]) -> Table:
         if value:
             table.add_row(key, Text(value))
     return table
+
+
+def pattern_and_filters(words: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Split the words after a ``list`` into the glob and ``key=value`` filters.
+
+    Raises:
+        ConfigError: several globs.
+    """
+    patterns = [word for word in words if "=" not in word]
+    if len(patterns) > 1:
+        raise ConfigError(f"one pattern at a time, got {' and '.join(patterns)}")
+    return (patterns or ["*"])[0], dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
@@ -75,16 +89,16 @@ def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
             + [c.default_protocol, c.summary]
             for c in cards
         ]
-        console().print(_table(columns, rows, right=(3, 4, 5)))
+        console().print(table(columns, rows, right=(3, 4, 5)))
     elif kind == "suites":
         rows = [[c.name, ", ".join(c.models), ", ".join(c.benchmarks), c.summary] for c in cards]
-        console().print(_table(["name", "models", "benchmarks", "summary"], rows))
+        console().print(table(["name", "models", "benchmarks", "summary"], rows))
     else:
         rows = [
             [c.name, ", ".join(c.tasks), ", ".join(c.structures), str(c.paper.year) if c.paper else "", c.summary]
             for c in cards
         ]
-        console().print(_table(["name", "tasks", "structure", "year", "summary"], rows))
+        console().print(table(["name", "tasks", "structure", "year", "summary"], rows))
 
 
 def info(name: str) -> None:
@@ -96,7 +110,7 @@ def info(name: str) -> None:
             + [field.description or ""]
             for key, field in schemas[name].model_fields.items()
         ]
-        console().print(_table(["key", "type", "default", "meaning"], rows))
+        console().print(table(["key", "type", "default", "meaning"], rows))
         return
     found = []
     for registry in _KINDS.values():
@@ -109,7 +123,7 @@ def info(name: str) -> None:
         raise UnknownNameError("name", name, [*known, *schemas])
     for card in found:
         if isinstance(card, DatasetCard):
-            _dataset(card)
+            dataset(card)
         elif isinstance(card, SuiteCard):
             _suite(card)
         else:
@@ -151,11 +165,11 @@ def _method(card: ModelCard | StrategyCard) -> None:
     ]
     if rows:
         out.print()
-        out.print(_table(["hyperparameter", "type", "default", "meaning"], rows))
+        out.print(table(["hyperparameter", "type", "default", "meaning"], rows))
     if card.published:
         rows = [[b, p.metric, _published(p), str(p.n or ""), p.source] for b, p in card.published.items()]
         out.print()
-        out.print(_table(["published", "metric", "value", "n", "source"], rows, right=(2, 3)))
+        out.print(table(["published", "metric", "value", "n", "source"], rows, right=(2, 3)))
     if card.datasets:
         rows = [
             [benchmark, ", ".join(f"{k}={_value(v)}" for k, v in flatten(s.model_dump(exclude={"source"})) if v != {})]
@@ -163,14 +177,24 @@ def _method(card: ModelCard | StrategyCard) -> None:
             for benchmark, s in card.datasets.items()
         ]
         out.print()
-        out.print(_table(["settings", "values", "source"], rows))
+        out.print(table(["settings", "values", "source"], rows))
 
 
 def _published(p: Any) -> str:
     return f"{p.mean:g} ± {p.std:g}" if p.std is not None else f"{p.mean:g}"
 
 
-def _dataset(card: DatasetCard) -> None:
+def _files(card: DatasetCard) -> str:
+    if card.embedded:
+        return "none needed: made on the spot"
+    absent = missing(card, data_roots())
+    size = f", {card.size / 1e6:.1f} MB" if card.size else ""
+    where = "here" if not absent else f"{len(absent)} missing, the first is {absent[0]}"
+    return f"{len(card.files)} in {card.root}{size}: {where}"
+
+
+def dataset(card: DatasetCard) -> None:
+    """Print a dataset's card and where its files are."""
     out = console()
     c = card.counts
     counts = f"{c.graphs:,} graphs, " if c.graphs > 1 else ""
@@ -184,7 +208,7 @@ def _dataset(card: DatasetCard) -> None:
         ("task", f"{card.task}, {card.target}, on a {card.structure}"),
         ("counts", counts),
         ("homophily", f"{card.homophily:.3f} (edges)" if card.homophily is not None else ""),
-        ("files", "none needed: made on the spot" if card.embedded else f"{len(card.files)} in {card.root}"),
+        ("files", _files(card)),
         ("source", card.source),
         ("url", card.url),
         ("licence", card.licence),
@@ -203,7 +227,7 @@ def _dataset(card: DatasetCard) -> None:
         for name, p in card.protocols.items()
     ]
     out.print()
-    out.print(_table(["protocol", "splits", "metric", "selected on", "meaning"], rows, right=(1,)))
+    out.print(table(["protocol", "splits", "metric", "selected on", "meaning"], rows, right=(1,)))
 
 
 def _suite(card: SuiteCard) -> None:
@@ -238,7 +262,7 @@ def plan(work: Plan, estimates: Sequence[Estimate]) -> None:
             if value != {}
         ]
         out.print()
-        out.print(_table(["key", "value", "source"], rows))
+        out.print(table(["key", "value", "source"], rows))
         out.print()
 
 
@@ -293,12 +317,12 @@ def comparison(benchmark: str, metric: str, rows: Sequence[Row]) -> Table:
     how = "corrected resampled t-test" if first.splits > 1 else "paired t-test"
     columns = ["model", f"{metric}{percent} ± 95 % CI", unit, "to the best", "parameters"]
     title = f"{benchmark}: test {metric}{sign}" + (f"; to the best: {how}, Holm" if len(rows) > 1 else "")
-    table = _table([*columns, "CPU ms/epoch", "published"], lines, title, (1, 2, 4, 5, 6))
+    shown = table([*columns, "CPU ms/epoch", "published"], lines, title, (1, 2, 4, 5, 6))
     if not any(row.published for row in rows):
-        table.columns.pop(6)
+        shown.columns.pop(6)
     if len(rows) == 1:
-        table.columns.pop(3)
-    return table
+        shown.columns.pop(3)
+    return shown
 
 
 def doctor() -> None:
@@ -306,8 +330,8 @@ def doctor() -> None:
     import torch
 
     import gnnzoo
-    from gnnzoo.datasets.cache import cache_dir
     from gnnzoo.ops import accelerators
+    from gnnzoo.places import cache_dir
     from gnnzoo.runner.config import default_results
     from gnnzoo.runner.hardware import commit, installed, processor
 

@@ -7,14 +7,14 @@ layout.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
-import io
 import json
-import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.data import BaseData
 
-from gnnzoo.atomic import write_bytes
+from gnnzoo.atomic import replacing
 from gnnzoo.datasets.hypergraph import HypergraphData
 from gnnzoo.errors import StorageError
 
-__all__ = ["FORMAT", "UncacheableError", "cache_dir", "fetch", "key", "load", "save"]
+__all__ = ["FORMAT", "UncacheableError", "fetch", "key", "load", "save"]
 
 FORMAT = 1
 """Raised whenever the meaning of a file changes; files of another format are rebuilt."""
@@ -41,11 +41,6 @@ _DAMAGE = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, 
 
 class UncacheableError(TypeError):
     """A value that the format cannot hold. It is used all the same, only not stored."""
-
-
-def cache_dir() -> Path:
-    """Return the user's cache: ``$GNNZOO_CACHE``, else ``~/.cache/gnnzoo``."""
-    return Path(os.environ.get("GNNZOO_CACHE") or "~/.cache/gnnzoo").expanduser()
 
 
 def key(*parts: Any) -> str:
@@ -151,15 +146,21 @@ class _Reader:
         return [self.value(v) for v in node["list"]]
 
     def collection(self, node: dict[str, Any]) -> list[Any]:
-        columns = {name: self.column(column) for name, column in node["columns"].items()}
-        cls = _CLASSES[node["graphs"]]
-        return [cls(**{name: column[i] for name, column in columns.items()}) for i in range(node["number"])]
+        names = list(node["columns"])
+        columns = [self.column(column) for column in node["columns"].values()]
+        graphs = [_CLASSES[node["graphs"]]() for _ in range(node["number"])]
+        for graph, *values in zip(graphs, *columns, strict=True):
+            # what setting the attributes one by one does, ten times as fast
+            graph._store._mapping.update(zip(names, values, strict=True))
+        return graphs
 
     def column(self, node: dict[str, Any]) -> list[Any]:
         if "ragged" not in node:
             return self.value(node)
-        shapes = self.tensor(node["shapes"])
-        pieces = self.tensor(node["ragged"]).split(shapes.prod(dim=1).tolist())
+        shapes, values = self.tensor(node["shapes"]), self.tensor(node["ragged"])
+        if shapes.shape[1] and (shapes[:, 1:] == shapes[0, 1:]).all() and shapes[0, 1:].prod():
+            return list(values.view(-1, *shapes[0, 1:].tolist()).split(shapes[:, 0].tolist()))
+        pieces = values.split(shapes.prod(dim=1).tolist())
         return [piece.view(shape) for piece, shape in zip(pieces, shapes.tolist(), strict=True)]
 
 
@@ -180,15 +181,26 @@ def save(path: Path, value: Any) -> None:
 
 def _write(path: Path, tree: Any, arrays: dict[str, np.ndarray]) -> None:
     header = json.dumps({"format": FORMAT, "value": tree}).encode()
-    buffer = io.BytesIO()
-    np.savez(buffer, header=np.frombuffer(header, np.uint8), **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
+    with replacing(path) as file:
+        np.savez(file, header=np.frombuffer(header, np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Spare Python the search for garbage while 100 000 tensors are made: it takes three times as long as they do."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def load(path: Path) -> tuple[bool, Any]:
     """Return whether the file could be read, and its value; a damaged file or another format counts as absent."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays, _no_garbage_collection():
             header = json.loads(arrays["header"].tobytes())
             if header["format"] != FORMAT:
                 return False, None
@@ -213,6 +225,7 @@ def fetch(path: Path, build: Callable[[], Any]) -> Any:
         tree, arrays = _encode(value)
     except UncacheableError:
         return value
+    del value  # one copy less in memory
     try:
         _write(path, tree, arrays)
     except StorageError as error:

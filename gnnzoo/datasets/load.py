@@ -19,10 +19,11 @@ from gnnzoo.datasets import splits as splits_module
 from gnnzoo.datasets.bundle import Bundle, Split, digest, label_store
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import ConfigError, DataError, UnknownNameError
+from gnnzoo.places import cache_dir
 from gnnzoo.registry import DATASETS
 from gnnzoo.signature import validate
 
-__all__ = ["load_dataset"]
+__all__ = ["SKIP", "build_dataset", "compare", "load_dataset"]
 
 
 def load_dataset(
@@ -49,44 +50,71 @@ def load_dataset(
         raise ConfigError(f"{name}@{in_name} and protocol={protocol} disagree")
     card = DATASETS.card(name)
     protocol = in_name if at else card.default_protocol if protocol is None else protocol
-    if protocol not in card.protocols:
-        raise UnknownNameError("protocol", protocol, card.protocols, where=card.name)
-    loader = DATASETS.get(card.name)
-    skip = ("card", "protocol", "files")
-    defaults, params = (validate(loader, given, "dataset", skip=skip) for given in ({}, params))
     files = RawFiles(card, root)
 
     def build() -> dict[str, Any]:
-        data, splits = loader(card, protocol, files, **params)
-        bundle = Bundle(card, protocol, data, splits, digest(data), params)
-        if params != defaults:
-            bundle.card = _measured(card, bundle.graphs)
-        bundle.check()
-        parts = [(split.train, split.val, split.test, split.extra) for split in splits]
-        counts = _counts(bundle.graphs).model_dump()
-        return {"data": data, "splits": parts, "digest": bundle.digest, "files": files.used, "counts": counts}
+        bundle = build_dataset(card, protocol, files, **params)
+        splits = [(split.train, split.val, split.test, split.extra) for split in bundle.splits]
+        changed = bundle.card.model_dump(include=set(_MEASURED))
+        return {"data": bundle.data, "splits": splits, "digest": bundle.digest, "files": files.used, "card": changed}
 
+    if protocol not in card.protocols:
+        raise UnknownNameError("protocol", protocol, card.protocols, where=card.name)
+    loader = DATASETS.get(card.name)
+    params = validate(loader, params, "dataset", skip=SKIP)
     if card.embedded and card.counts.graphs == 1:
         built = build()  # one graph is made as fast as read
     else:
         modules = (sys.modules[loader.__module__], splits_module)
-        sources = [Path(module.__file__ or "").read_bytes() for module in modules]
-        code = hashlib.sha256(b"".join(sources)).hexdigest()
+        code = hashlib.sha256(b"".join(Path(module.__file__ or "").read_bytes() for module in modules)).hexdigest()
         key = cache.key(card.loader, code, card.root, card.files, protocol, params)
-        path = cache.cache_dir() / "processed" / f"{card.name}-{key}.npz"
+        path = cache_dir() / "processed" / f"{card.name}-{key}.npz"
         built = cache.fetch(path, build)
         # a damaged file is named even when the cache could do without it; one without a checksum may have been changed
         if not files.used and any(built["files"][name] != sha for name, sha in files.check(built["files"]).items()):
             path.unlink(missing_ok=True)
             built = cache.fetch(path, build)
     splits = [Split(i, *parts, extra=extra) for i, (*parts, extra) in enumerate(built["splits"])]
-    bundle = Bundle(card, protocol, built["data"], splits, built["digest"], params)
-    counts = Counts(**built["counts"])
-    if params == defaults:
-        _compare(card, counts)
+    measured = DatasetCard.model_validate(card.model_dump(by_alias=True) | built["card"])
+    bundle = Bundle(measured, protocol, built["data"], splits, built["digest"], params)
+    if params == validate(loader, {}, "dataset", skip=SKIP):
+        compare(card.counts, measured.counts, card.name)
+        bundle.card = card
         _recognize(bundle)
-    else:
-        bundle.card = _measured(card, bundle.graphs)
+    return bundle
+
+
+SKIP = ("card", "protocol", "files")
+"""Arguments of a loader that are no knobs."""
+
+_MEASURED = ("counts", "homophily", "num_outputs")
+"""What is not the card's where a generated dataset's knobs were turned."""
+
+
+def build_dataset(card: DatasetCard, protocol: str, files: RawFiles, **params: Any) -> Bundle:
+    """Read or generate a dataset and check it, without the cache; its card has the counts that were found.
+
+    Args:
+        card: what to load.
+        protocol: one of the card's.
+        files: the card's raw files.
+        **params: knobs of a generated dataset.
+
+    Raises:
+        DataError: files are missing or damaged, or splits, edges or labels are not what they must be.
+    """
+    loader = DATASETS.get(card.name)
+    params = validate(loader, params, "dataset", skip=SKIP)
+    data, splits = loader(card, protocol, files, **params)
+    bundle = Bundle(card, protocol, data, splits, digest(data), params)
+    changes: dict[str, Any] = {"counts": _counts(bundle.graphs)}
+    if params != validate(loader, {}, "dataset", skip=SKIP):
+        changes["homophily"] = None
+        if card.target == "multiclass":
+            labels: list[Tensor] = [label_store(graph).y for graph in bundle.graphs]
+            changes["num_outputs"] = int(torch.cat(labels).max()) + 1
+    bundle.card = card.model_copy(update=changes)
+    bundle.check()
     return bundle
 
 
@@ -110,12 +138,15 @@ def _words(kind: tuple[str, str, str]) -> str:
     return " ".join(kind)
 
 
-def _compare(card: DatasetCard, counts: Counts) -> None:
-    """Check the loaded data against the published counts."""
-    for name, expected in card.counts.model_dump().items():
-        found = getattr(counts, name)
-        if expected is not None and found != expected:
-            raise DataError(f"{card.name}: {found} {name.replace('_', ' ')} loaded, the card says {expected}")
+def compare(expected: Counts, found: Counts, name: str) -> None:
+    """Check the loaded data against the published counts.
+
+    Raises:
+        DataError: they differ.
+    """
+    for key, value in expected.model_dump().items():
+        if value is not None and getattr(found, key) != value:
+            raise DataError(f"{name}: {getattr(found, key)} {key.replace('_', ' ')} loaded, the card says {value}")
 
 
 def _recognize(bundle: Bundle) -> None:
@@ -128,12 +159,3 @@ def _recognize(bundle: Bundle) -> None:
                 f"another version of PyG or NumPy? Results may not compare with others",
                 stacklevel=3,
             )
-
-
-def _measured(card: DatasetCard, graphs: list[Any]) -> DatasetCard:
-    """Return the card of a generated dataset whose knobs were turned."""
-    changes: dict[str, Any] = {"counts": _counts(graphs), "homophily": None}
-    if card.target == "multiclass":
-        labels: list[Tensor] = [label_store(graph).y for graph in graphs]
-        changes["num_outputs"] = int(torch.cat(labels).max()) + 1
-    return card.model_copy(update=changes)

@@ -22,6 +22,7 @@ from torch_geometric.data.data import BaseData
 from gnnzoo.datasets import cache as disk
 from gnnzoo.datasets.bundle import Bundle, Split, digest, hide_labels, label_store
 from gnnzoo.errors import ConfigError
+from gnnzoo.places import cache_dir
 
 __all__ = ["apply_pre_transform", "fingerprint"]
 
@@ -71,7 +72,7 @@ def apply_pre_transform(
     else:
         versions = [torch_geometric.__version__, split.hash if uses_labels and split is not None else None]
         key = disk.key(digest(inputs), identity, seed, *versions)
-        folder = disk.cache_dir() / "transforms" if cache is None else cache
+        folder = cache_dir() / "transforms" if cache is None else cache
         outputs = disk.fetch(folder / f"{type(transform).__name__}-{key}.npz", build)
     for original, output in zip(bundle.graphs, outputs, strict=True):
         _restore_labels(original, output)

@@ -20,25 +20,13 @@ from torch_geometric.data import download_url
 
 from gnnzoo.atomic import write_bytes
 from gnnzoo.cards import DatasetCard
-from gnnzoo.datasets.cache import cache_dir
 from gnnzoo.errors import DataError
+from gnnzoo.places import data_roots, find
 from gnnzoo.registry import DATASETS
 
-__all__ = ["RawFiles", "data_roots"]
+__all__ = ["RawFiles"]
 
 _CHUNK = 1 << 20
-
-
-def data_roots(root: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Return the folders that are searched, best first: ``root``, ``$GNNZOO_DATA``, the user's cache.
-
-    Raises:
-        DataError: ``root`` is not a folder.
-    """
-    if root is not None and not Path(root).expanduser().is_dir():
-        raise DataError(f"root={os.fspath(root)} is not a folder")
-    named = [Path(folder).expanduser() for folder in (root, os.environ.get("GNNZOO_DATA")) if folder]
-    return [*named, cache_dir() / "raw"]
 
 
 def _digest(source: Path, compressed: bool, target: Path | None = None) -> str:
@@ -72,11 +60,7 @@ class RawFiles:
 
     def find(self, name: str) -> Path | None:
         """Return where a file is, itself or compressed; None where it is nowhere."""
-        for root in self.roots:
-            for candidate in (root / self.card.root / name, root / self.card.root / f"{name}.gz"):
-                if candidate.is_file():
-                    return candidate
-        return None
+        return find(self.card, name, self.roots)
 
     def check(self, names: Iterable[str]) -> dict[str, str]:
         """Check the named files that are there, and return their checksums.

@@ -410,6 +410,7 @@ def resolve(
     methods = (("model", model_card), ("strategy", strategy_card))
     protocol = _protocol(dataset_card, in_name or protocol, methods, notes)
     benchmark = f"{dataset_card.name}@{protocol}"
+    notes += [f"{benchmark}: {text}" for text in dataset_card.warnings(protocol)]
 
     stack: list[tuple[str, Mapping[str, Any]]] = [
         ("defaults.yaml", {key: defaults[key] for key in _SCHEMAS}),

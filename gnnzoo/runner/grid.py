@@ -160,9 +160,8 @@ def execute(work: Plan, reporter: Reporter) -> RunResult:
     for config in work.configs:  # what is wrong with the data is said before anything is written
         load_prepared(config, execution.root)
     Store(execution.results).check_writable()
-    for config in work.configs:
-        for note in config.notes:
-            reporter.note(note)
+    for note in dict.fromkeys(note for config in work.configs for note in config.notes):
+        reporter.note(note)
     reporter.begin(work)
     found: dict[int, Record] = {}
     try:

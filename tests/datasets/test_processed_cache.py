@@ -13,6 +13,7 @@ from torch_geometric.data import Data, HeteroData
 
 from gnnzoo.datasets import HypergraphData, cache
 from gnnzoo.datasets.bundle import digest
+from gnnzoo.places import cache_dir
 
 
 def bits(tensor):
@@ -197,7 +198,7 @@ def test_two_processes_build_the_same_file_at_once(tmp_path):
 
 def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("GNNZOO_CACHE", str(tmp_path))
-    assert cache.cache_dir() == tmp_path
+    assert cache_dir() == tmp_path
     monkeypatch.delenv("GNNZOO_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache.cache_dir() == tmp_path / "home" / ".cache" / "gnnzoo"
+    assert cache_dir() == tmp_path / "home" / ".cache" / "gnnzoo"

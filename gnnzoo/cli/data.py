@@ -1,0 +1,140 @@
+"""``gnnzoo data``: what there is, what is known about it, whether it is what it should be, and how to get it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from gnnzoo.cards import DatasetCard
+from gnnzoo.cli import show
+from gnnzoo.errors import ConfigError, DataError, UnknownNameError, closest
+from gnnzoo.places import data_roots, missing
+from gnnzoo.registry import DATASETS
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Datasets: list, info, check, fetch.", no_args_is_help=True)
+
+Root = Annotated[str | None, typer.Option(help="a folder of raw files, searched first", show_default=False)]
+
+
+def _state(card: DatasetCard, roots: list[Any]) -> str:
+    """Return where a dataset is."""
+    if card.embedded:
+        return "embedded"
+    absent = missing(card, roots)
+    if not absent:
+        return "here"
+    if len(absent) == len(card.files):
+        return "to download"
+    return f"{len(card.files) - len(absent)} of {len(card.files)} files here"
+
+
+def _megabytes(card: DatasetCard) -> str:
+    return f"{card.size / 1e6:.1f} MB" if card.size else "" if card.embedded else "?"
+
+
+@app.command("list")
+def list_(
+    arguments: Annotated[list[str] | None, typer.Argument(help="a glob, and filters such as task=node")] = None,
+    root: Root = None,
+) -> None:
+    """List datasets with their sizes, and which are here: gnnzoo data list 'ogb*' task=graph structure=graph."""
+    pattern, filters = show.pattern_and_filters(arguments or [])
+    names = DATASETS.list(pattern, **filters)
+    if not names:
+        wanted = " ".join([repr(pattern), *(f"{key}={value}" for key, value in filters.items())])
+        raise ConfigError(f"no datasets match {wanted}{closest(pattern, DATASETS.names())}")
+    roots = data_roots(root)
+    columns = ["name", "task", "structure", "graphs", "nodes", "edges", "outputs", "homophily", "size", "where"]
+    rows = []
+    for card in map(DATASETS.card, names):
+        counts = card.counts
+        edges = counts.edges if counts.incidences is None else counts.incidences
+        numbers = [f"{n:,}" for n in (counts.graphs, counts.nodes, edges, card.num_outputs)]
+        homophily = f"{card.homophily:.2f}" if card.homophily is not None else ""
+        rows.append([card.name, card.task, card.structure, *numbers, homophily, _megabytes(card), _state(card, roots)])
+    show.console().print(show.table(columns, rows, right=(3, 4, 5, 6, 7, 8)))
+
+
+@app.command()
+def info(name: Annotated[str, typer.Argument(help="a dataset")]) -> None:
+    """Show a dataset's card: counts, protocols, known problems, where its files are."""
+    show.dataset(DATASETS.card(name))
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="datasets or globs; default: all that are here")] = None,
+    root: Root = None,
+) -> None:
+    """Hold datasets against their cards: checksums, counts, splits, labels, every health note. Exit status 1: differs.
+
+    Everything is read anew from the raw files; the processed cache plays no part.
+    """
+    from gnnzoo.datasets.audit import audit
+
+    roots = data_roots(root)
+    if names:
+        chosen = [name for word in names for name in _matching(word)]
+    else:
+        chosen = [name for name in DATASETS.names() if not missing(DATASETS.card(name), roots)]
+    out = show.console()
+    differing = 0
+    for number, name in enumerate(dict.fromkeys(chosen)):
+        card = DATASETS.card(name)
+        findings = list(audit(card, root))
+        wrong = [f for f in findings if f.ok is False]
+        differing += bool(wrong)
+        if len(set(chosen)) == 1:
+            rows = [[f.where, f.what, str(f.expected), str(f.found), _verdict(f.ok)] for f in findings]
+            out.print(show.table(["benchmark", "what", "card", "found", ""], rows))
+            continue
+        if not number:
+            out.print(f"[bold]{'dataset':34} {'checked':>8}  result[/]")
+        out.print(f"{name:34} {len(findings):>8}  {'differs' if wrong else 'ok'}")
+        for f in wrong:
+            out.print(f"  {f.where}: {escape(f.what)}: card {escape(str(f.expected))}, found {escape(str(f.found))}")
+    if differing:
+        raise typer.Exit(1)
+
+
+def _matching(word: str) -> list[str]:
+    if not any(sign in word for sign in "*?["):
+        return [DATASETS.canonical(word)]
+    names = DATASETS.list(word)
+    if not names:
+        raise UnknownNameError("dataset", word, DATASETS.names())
+    return names
+
+
+def _verdict(ok: bool | None) -> str:
+    return {True: "ok", False: "differs", None: "not stated"}[ok]
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="datasets or globs")],
+    root: Root = None,
+) -> None:
+    """Download what is missing, check it and prepare it under every protocol, so that later runs need no network."""
+    from gnnzoo.datasets import load_dataset
+
+    chosen = dict.fromkeys(name for word in names for name in _matching(word))
+    failed = []
+    for name in chosen:
+        card = DATASETS.card(name)
+        try:
+            for protocol in card.protocols:
+                load_dataset(name, protocol, root)
+        except DataError as error:
+            if len(chosen) == 1:
+                raise
+            failed.append(name)
+            typer.echo(f"gnnzoo: {error}", err=True)
+            continue
+        typer.echo(f"{name}: {_state(card, data_roots(root))}, {', '.join(card.protocols)} ready")
+    if failed:
+        raise DataError(f"not to be had: {', '.join(failed)}")
