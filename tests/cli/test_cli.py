@@ -14,7 +14,6 @@ import torch
 from rich.console import Console
 
 import gnnzoo
-from gnnzoo.cli import main
 from gnnzoo.cli.progress import TerminalReporter, duration
 from gnnzoo.datasets import load_dataset
 from gnnzoo.leaderboard import Store
@@ -24,26 +23,10 @@ from gnnzoo.runner import cell, plan
 from gnnzoo.tasks import forward
 from gnnzoo.tasks.metrics import score
 
-GOLDEN = Path(__file__).parent.parent / "golden"
-KARATE = "karate@random-48-32-20"
-
 Call = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Return a function that calls the command line in this process, in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GNNZOO_RESULTS", raising=False)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gnnzoo", *words])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        seen = capsys.readouterr()
-        return int(stop.value.code or 0), seen.out, seen.err
-
-    return run
+GOLDEN = Path(__file__).parent.parent / "golden"
+KARATE = "karate@random-48-32-20"
 
 
 def fields(text: str) -> dict[str, str]:
