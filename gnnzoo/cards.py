@@ -229,7 +229,7 @@ class Counts(_Schema):
 
     graphs: PositiveInt = 1
     nodes: PositiveInt
-    edges: NonNegativeInt
+    edges: NonNegativeInt = 0
     features: NonNegativeInt
     hyperedges: NonNegativeInt | None = None
     incidences: NonNegativeInt | None = None
@@ -249,12 +249,14 @@ class DatasetCard(Card):
     counts: Counts
     protocols: dict[Name, Protocol] = Field(min_length=1)
     default_protocol: str
+    categories: dict[str, list[PositiveInt]] = {}  # columns of whole numbers that mean kinds: how many kinds each
     homophily: float | None = None
     licence: str = "not stated"
     source: str = ""
     url: str = ""
     root: str = ""
     files: dict[str, str | None] = {}  # sha256 of the uncompressed content; None where nobody has published it
+    rebuilt: bool = False  # the files of these checksums were written anew: upstream's may have other bytes
     size: PositiveInt | None = None  # bytes of all raw files, uncompressed
     download: str = ""  # the address below which the files lie one by one, where no class of PyG or OGB fetches them
     health: list[Claim] = []

@@ -5,6 +5,8 @@ Plug-ins name a package in the entry-point group ``gnnzoo.plugins``; its ``confi
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
@@ -25,10 +27,13 @@ __all__ = [
     "MODELS",
     "STRATEGIES",
     "SUITES",
+    "DatasetRegistry",
     "Registry",
     "import_object",
+    "is_path",
     "list_datasets",
     "list_models",
+    "partition",
     "reason",
     "register_dataset",
 ]
@@ -134,12 +139,13 @@ class Registry(Generic[C]):
         """Return the card of a name or alias."""
         return self._cards()[self.canonical(name)]
 
-    def get(self, name: str) -> Any:
-        """Import and return the class (of a dataset: the loader) behind a name or alias."""
-        name = self.canonical(name)
-        if name in self._registered:
-            return self._registered[name][1]
-        return import_object(self._cards()[name].object_path)
+    def get(self, name: str | C) -> Any:
+        """Import and return the class (of a dataset: the loader) behind a name or alias, or a card."""
+        card = self.card(name) if isinstance(name, str) else name
+        registered = self._registered.get(card.name)
+        if registered and registered[0].object_path == card.object_path:
+            return registered[1]
+        return import_object(card.object_path)
 
     def only_here(self, name: str) -> bool:
         """Whether a name was registered at run time, so that other processes do not have it."""
@@ -183,9 +189,63 @@ class Registry(Generic[C]):
         self._registered[card.name] = (card, obj)
 
 
+def is_path(name: str) -> bool:
+    """Whether a dataset's name is a user's own file or folder: ``mine.pt``, ``data/mine``, ``./mine``."""
+    return os.sep in name or name.endswith(".pt") or name in (os.curdir, os.pardir)
+
+
+def partition(benchmark: str) -> tuple[str, str, str]:
+    """Split ``dataset@protocol`` as ``str.partition`` does; a path may have an ``@`` of its own."""
+    dataset, at, protocol = benchmark.rpartition("@")
+    if is_path(dataset) and not is_path(protocol) and not os.path.exists(benchmark):
+        return dataset, at, protocol
+    return (benchmark, "", "") if is_path(benchmark) else benchmark.partition("@")
+
+
+class DatasetRegistry(Registry[DatasetCard]):
+    """Knows a user's own data too: a name that is a path; see :mod:`gnnzoo.datasets.own`."""
+
+    def canonical(self, name: str) -> str:
+        """Return the name that ``name`` or an alias stands for; of own data, the absolute path.
+
+        Raises:
+            ConfigError: nothing has that name, with the nearest that exist; or there is no such file.
+        """
+        if not is_path(name):
+            try:
+                return super().canonical(name)
+            except UnknownNameError as error:
+                if os.path.exists(name):
+                    error.args = (f"{error}; what lies here under that name is {os.path.join(os.curdir, name)}",)
+                raise
+        path = os.path.abspath(os.path.expanduser(name))
+        if not os.path.exists(path):
+            folder, file = os.path.split(path)
+            near = closest(file, os.listdir(folder)) if os.path.isdir(folder) else f"; {folder} is no folder"
+            raise ConfigError(f"dataset {name}: there is no such file or folder{near}")
+        return path
+
+    def card(self, name: str) -> DatasetCard:
+        """Return the card of a name or alias; that of own data is made of what they hold."""
+        if not is_path(name):
+            return super().card(name)
+        card: DatasetCard = import_object("gnnzoo.datasets.own.card")(self.canonical(name), self.label(name))
+        return card
+
+    def label(self, name: str) -> str:
+        """Return what a dataset is called in benchmarks: own data as their file is, without what no name can hold."""
+        if not is_path(name):
+            return name
+        file = os.path.basename(os.path.abspath(os.path.expanduser(name))).removesuffix(".pt")
+        label = re.sub(r"[^A-Za-z0-9_.+-]+", "-", file).strip("-._+") or "data"
+        shipped = [card for name, card in self._cards().items() if name not in self._registered]
+        taken = {n.lower().replace("_", "-") for card in shipped for n in (card.name, *card.aliases)}
+        return f"{label}-own" if label.lower().replace("_", "-") in taken else label
+
+
 MODELS: Registry[ModelCard] = Registry("model", "models", ModelCard)
 STRATEGIES: Registry[StrategyCard] = Registry("strategy", "strategies", StrategyCard)
-DATASETS: Registry[DatasetCard] = Registry("dataset", "datasets", DatasetCard)
+DATASETS = DatasetRegistry("dataset", "datasets", DatasetCard)
 SUITES: Registry[SuiteCard] = Registry("suite", "suites", SuiteCard)
 
 

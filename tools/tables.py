@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from gnnzoo.atomic import write_text
-from gnnzoo.cards import METRICS
+from gnnzoo.cards import METRICS, DatasetCard
 from gnnzoo.leaderboard import Store
 from gnnzoo.leaderboard.shipped import Board, boards
 from gnnzoo.leaderboard.table import Row, compare, in_unit
@@ -44,16 +44,16 @@ def models() -> str:
 
 
 def datasets() -> str:
-    """Return the table of datasets, from their cards."""
+    """Return the table of datasets by structure, task and family, from their cards."""
+    groups: dict[tuple[str, str, str], list[DatasetCard]] = {}
+    for card in map(DATASETS.card, DATASETS.names()):
+        groups.setdefault((card.structure, card.task, card.family), []).append(card)
     rows = []
-    for name in DATASETS.names():
-        card = DATASETS.card(name)
-        counts = card.counts
-        size = f"{counts.graphs:,} graphs" if counts.graphs > 1 else f"{counts.nodes:,} / {counts.edges:,}"
-        homophily = f"{card.homophily:.2f}" if card.homophily is not None else ""
-        protocols = ", ".join(f"`{p}`" for p in card.protocols)
-        rows.append([f"`{name}`", card.task, size, homophily, protocols, "embedded" if card.embedded else "files"])
-    return markdown(["dataset", "task", "nodes / edges", "homophily", "protocols", "data"], rows)
+    for (structure, task, family), cards in sorted(groups.items()):
+        names = ", ".join(f"`{card.name}`{'' if card.seen else '*'}" for card in cards)
+        protocols = ", ".join(f"`{name}`" for name in dict.fromkeys(p for card in cards for p in card.protocols))
+        rows.append([structure, task, family, names, protocols])
+    return markdown(["structure", "task", "family", "datasets", "protocols"], rows)
 
 
 def _interval(row: Row, metric: str) -> str:

@@ -57,6 +57,8 @@ def run(
     Choose: model= dataset= (several: a,b) protocol= strategy= suite= splits=all|0|0,3|0-4 seeds=3|5,7 jobs= threads=
     device=auto|cpu|cuda config=FILE results=DIR root=DIR save=FILE.pt curves=FILE.png checkpoint=SECONDS.
 
+    dataset= is a name, dataset@protocol, or your own data: data.pt, ./folder with nodes.csv and edges.csv.
+
     Set: model.x= train.x= data.x= strategy.x= dataset.x= (gnnzoo info NAME lists them).
     """
     from gnnzoo.runner import plan

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from gnnzoo.cards import DatasetCard
 from gnnzoo.cli import show
-from gnnzoo.errors import ConfigError, DataError, UnknownNameError, closest
+from gnnzoo.errors import DataError, UnknownNameError
 from gnnzoo.places import data_roots, missing
 from gnnzoo.registry import DATASETS
 
@@ -20,22 +19,6 @@ app = typer.Typer(help="Datasets: list, info, check, fetch.", no_args_is_help=Tr
 Root = Annotated[str | None, typer.Option(help="a folder of raw files, searched first", show_default=False)]
 
 
-def _state(card: DatasetCard, roots: list[Any]) -> str:
-    """Return where a dataset is."""
-    if card.embedded:
-        return "embedded"
-    absent = missing(card, roots)
-    if not absent:
-        return "here"
-    if len(absent) == len(card.files):
-        return "to download"
-    return f"{len(card.files) - len(absent)} of {len(card.files)} files here"
-
-
-def _megabytes(card: DatasetCard) -> str:
-    return f"{card.size / 1e6:.1f} MB" if card.size else "" if card.embedded else "?"
-
-
 @app.command("list")
 def list_(
     arguments: Annotated[list[str] | None, typer.Argument(help="a glob, and filters such as task=node")] = None,
@@ -43,20 +26,7 @@ def list_(
 ) -> None:
     """List datasets with their sizes, and which are here: gnnzoo data list 'ogb*' task=graph structure=graph."""
     pattern, filters = show.pattern_and_filters(arguments or [])
-    names = DATASETS.list(pattern, **filters)
-    if not names:
-        wanted = " ".join([repr(pattern), *(f"{key}={value}" for key, value in filters.items())])
-        raise ConfigError(f"no datasets match {wanted}{closest(pattern, DATASETS.names())}")
-    roots = data_roots(root)
-    columns = ["name", "task", "structure", "graphs", "nodes", "edges", "outputs", "homophily", "size", "where"]
-    rows = []
-    for card in map(DATASETS.card, names):
-        counts = card.counts
-        edges = counts.edges if counts.incidences is None else counts.incidences
-        numbers = [f"{n:,}" for n in (counts.graphs, counts.nodes, edges, card.num_outputs)]
-        homophily = f"{card.homophily:.2f}" if card.homophily is not None else ""
-        rows.append([card.name, card.task, card.structure, *numbers, homophily, _megabytes(card), _state(card, roots)])
-    show.console().print(show.table(columns, rows, right=(3, 4, 5, 6, 7, 8)))
+    show.listing("datasets", pattern, filters, root)
 
 
 @app.command()
@@ -135,6 +105,6 @@ def fetch(
             failed.append(name)
             typer.echo(f"gnnzoo: {error}", err=True)
             continue
-        typer.echo(f"{name}: {_state(card, data_roots(root))}, {', '.join(card.protocols)} ready")
+        typer.echo(f"{name}: {show.state(card, data_roots(root))}, {', '.join(card.protocols)} ready")
     if failed:
         raise DataError(f"not to be had: {', '.join(failed)}")

@@ -60,7 +60,7 @@ class TerminalReporter(Reporter):
         value = f"  val {100 * row[metric]:.1f}" if metric and METRICS[metric[4:]].percent else ""
         self._bar.update(
             self._epochs,
-            description=f"{cell.config.model} {cell.config.dataset} split {cell.split}",
+            description=f"{cell.config.model} {cell.config.benchmark} split {cell.split}",
             completed=epoch,
             total=cell.config.train.epochs,
             right=f"epoch {epoch}/{cell.config.train.epochs}  loss {row['train_loss']:.3f}{value}",

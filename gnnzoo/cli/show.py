@@ -29,7 +29,19 @@ if TYPE_CHECKING:
     from gnnzoo.runner.grid import RunResult
     from gnnzoo.runner.planning import Plan
 
-__all__ = ["check", "console", "dataset", "doctor", "info", "listing", "pattern_and_filters", "plan", "result", "table"]
+__all__ = [
+    "check",
+    "console",
+    "dataset",
+    "doctor",
+    "info",
+    "listing",
+    "pattern_and_filters",
+    "plan",
+    "result",
+    "state",
+    "table",
+]
 
 _KINDS: dict[str, Registry[Any]] = {"models": MODELS, "datasets": DATASETS, "suites": SUITES, "strategies": STRATEGIES}
 
@@ -71,8 +83,15 @@ def pattern_and_filters(words: Sequence[str]) -> tuple[str, dict[str, str]]:
     return (patterns or ["*"])[0], dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
-    """Print the names of one kind with their summaries."""
+def listing(kind: str, pattern: str, filters: dict[str, str], root: str | None = None) -> None:
+    """Print the names of one kind with their summaries; datasets with their sizes and where they are.
+
+    Args:
+        kind: ``models``, ``datasets``, ``suites`` or ``strategies``.
+        pattern: a glob.
+        filters: facets, such as ``task=node``.
+        root: a folder of raw files to search first.
+    """
     if kind not in _KINDS:
         raise UnknownNameError("kind", kind, _KINDS)
     registry = _KINDS[kind]
@@ -83,13 +102,9 @@ def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
         raise ConfigError(f"no {kind} match {wanted}{closest(pattern, everything)}")
     cards = [registry.card(name) for name in names]
     if kind == "datasets":
-        columns = ["name", "task", "structure", "nodes", "edges", "classes", "default protocol", "summary"]
-        rows = [
-            [c.name, c.task, c.structure, f"{c.counts.nodes:,}", f"{c.counts.edges:,}", str(c.num_outputs)]
-            + [c.default_protocol, c.summary]
-            for c in cards
-        ]
-        console().print(table(columns, rows, right=(3, 4, 5)))
+        columns = ["name", "task", "structure", "graphs", "nodes", "edges", "outputs", "homophily", "size", "where"]
+        roots = data_roots(root)
+        console().print(table(columns, [_row(card, roots) for card in cards], right=(3, 4, 5, 6, 7, 8)))
     elif kind == "suites":
         rows = [[c.name, ", ".join(c.models), ", ".join(c.benchmarks), c.summary] for c in cards]
         console().print(table(["name", "models", "benchmarks", "summary"], rows))
@@ -99,6 +114,27 @@ def listing(kind: str, pattern: str, filters: dict[str, str]) -> None:
             for c in cards
         ]
         console().print(table(["name", "tasks", "structure", "year", "summary"], rows))
+
+
+def _row(card: DatasetCard, roots: list[Path]) -> list[str]:
+    counts = card.counts
+    edges = counts.edges if counts.incidences is None else counts.incidences
+    numbers = [f"{n:,}" for n in (counts.graphs, counts.nodes, edges, card.num_outputs)]
+    homophily = f"{card.homophily:.2f}" if card.homophily is not None else ""
+    size = f"{card.size / 1e6:.1f} MB" if card.size else "" if card.embedded else "?"
+    return [card.name, card.task, card.structure, *numbers, homophily, size, state(card, roots)]
+
+
+def state(card: DatasetCard, roots: list[Path]) -> str:
+    """Return where a dataset is: embedded, here, to download, or partly here."""
+    if card.embedded:
+        return "embedded"
+    absent = missing(card, roots)
+    if not absent:
+        return "here"
+    if len(absent) == len(card.files):
+        return "to download"
+    return f"{len(card.files) - len(absent)} of {len(card.files)} files here"
 
 
 def info(name: str) -> None:
@@ -185,6 +221,8 @@ def _published(p: Any) -> str:
 
 
 def _files(card: DatasetCard) -> str:
+    if card.family == "own":
+        return "your own"
     if card.embedded:
         return "none needed: made on the spot"
     absent = missing(card, data_roots())
@@ -198,14 +236,17 @@ def dataset(card: DatasetCard) -> None:
     out = console()
     c = card.counts
     counts = f"{c.graphs:,} graphs, " if c.graphs > 1 else ""
-    counts += f"{c.nodes:,} nodes, {c.edges:,} edges, {c.features:,} features, {card.num_outputs} "
+    counts += f"{c.nodes:,} nodes, "
+    if c.hyperedges is None:
+        counts += f"{c.edges:,} edges, "
+    else:
+        counts += f"{c.hyperedges:,} hyperedges, " + (f"{c.incidences:,} incidences, " if c.incidences else "")
+    counts += f"{c.features:,} features, {card.num_outputs} "
     counts += "values" if card.target == "regression" else "classes" if card.target == "multiclass" else "labels"
-    if c.hyperedges is not None:
-        counts += f", {c.hyperedges:,} hyperedges"
     fields = [
         ("dataset", f"{card.name} - {card.summary}"),
         ("aliases", ", ".join(card.aliases)),
-        ("task", f"{card.task}, {card.target}, on a {card.structure}"),
+        ("task", f"{card.task}, {card.target}, on a {card.structure.replace('heterogeneous', 'heterogeneous graph')}"),
         ("counts", counts),
         ("homophily", f"{card.homophily:.3f} (edges)" if card.homophily is not None else ""),
         ("files", _files(card)),

@@ -264,8 +264,9 @@ class Bundle:
             y = label_store(self.data).y[used]
         target, name = self.card.target, self.card.name
         if target == "multiclass":
-            if y.dtype != torch.int64 or y.min() < 0 or y.max() >= self.num_outputs:
-                raise DataError(f"{name}: labels must be int64 in 0..{self.num_outputs - 1}")
+            least = -1 if self.card.task == "inductive-node" else 0  # where some nodes may have no label
+            if y.dtype != torch.int64 or y.min() < least or y.max() >= self.num_outputs:
+                raise DataError(f"{name}: labels must be int64 in {least}..{self.num_outputs - 1}")
             return
         known = y[~y.isnan()] if y.is_floating_point() else y
         if y.is_floating_point() and not known.isfinite().all():

@@ -116,8 +116,8 @@ def duplicate_edges(bundle: Bundle, files: RawFiles) -> int:
 
 def duplicate_incidences(bundle: Bundle, files: RawFiles) -> int:
     """Columns of ``hyperedge_index`` that repeat another one."""
-    index = bundle.graphs[0].hyperedge_index
-    return index.shape[1] - torch.unique(index, dim=1).shape[1]
+    data = bundle.graphs[0]
+    return data.hyperedge_index.shape[1] - len(_incidences(data))
 
 
 def duplicate_hyperedges(bundle: Bundle, files: RawFiles) -> int:
@@ -136,13 +136,18 @@ def empty_hyperedges(bundle: Bundle, files: RawFiles) -> int:
     return sum(not nodes for nodes in _hyperedges(bundle))
 
 
+def _incidences(data: Any) -> Tensor:
+    """Return the distinct incidences as numbers, hyperedge by hyperedge: ``hyperedge * num_nodes + node``."""
+    nodes, hyperedges = data.hyperedge_index
+    return torch.unique(hyperedges * data.num_nodes + nodes)
+
+
 def _hyperedges(bundle: Bundle) -> list[tuple[int, ...]]:
     """Return every hyperedge as the sorted tuple of its distinct nodes."""
     data = bundle.graphs[0]
-    nodes, hyperedges = torch.unique(data.hyperedge_index, dim=1).numpy()
-    order = np.lexsort((nodes, hyperedges))
-    sizes = np.bincount(hyperedges, minlength=data.num_hyperedges)
-    return [tuple(part.tolist()) for part in np.split(nodes[order], np.cumsum(sizes)[:-1])]
+    codes = _incidences(data).numpy()
+    sizes = np.bincount(codes // data.num_nodes, minlength=data.num_hyperedges)
+    return [tuple(part.tolist()) for part in np.split(codes % data.num_nodes, np.cumsum(sizes)[:-1])]
 
 
 def _x(bundle: Bundle) -> Tensor:
@@ -207,6 +212,13 @@ def never_tested(bundle: Bundle, files: RawFiles) -> int:
     return _rows(bundle) - len(torch.cat([split.test for split in bundle.splits]).unique())
 
 
+def untested_classes(bundle: Bundle, files: RawFiles) -> list[int]:
+    """Classes that no split tests."""
+    y = _y(bundle)
+    tested = torch.cat([split.test for split in bundle.splits]).unique()
+    return sorted(set(y.tolist()) - set(y[tested].tolist()))
+
+
 def splits_testing_the_smallest_class(bundle: Bundle, files: RawFiles) -> list[int]:
     """Splits whose test part has a member of the smallest class while their train part has none."""
     y = _y(bundle)
@@ -241,7 +253,7 @@ _MEASURES: dict[str, Callable[[Bundle, RawFiles], Any]] = {
         *(isolated_nodes, graphs_with_isolated_nodes, graphs_without_edges, self_loops, no_outgoing_edge, directed),
         *(duplicate_edges, duplicate_incidences, duplicate_hyperedges, singleton_hyperedges, empty_hyperedges),
         *(zero_feature_rows, duplicate_feature_rows, class_sizes, majority_share, missing_labels),
-        *(covered, never_used, never_tested, splits_testing_the_smallest_class, neighbourhood_leak),
+        *(covered, never_used, never_tested, untested_classes, splits_testing_the_smallest_class, neighbourhood_leak),
     )
 }
 """Measures by the names that cards use."""

@@ -1,11 +1,14 @@
-"""Pickles without the danger: only numbers, strings, containers, and arrays of NumPy and SciPy are read."""
+"""Pickles without the danger: only numbers, strings, containers, arrays of NumPy and SciPy and tensors are read."""
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from gnnzoo.errors import DataError
 
@@ -29,11 +32,19 @@ _SPARSE = {
 }
 
 
+def _storage(content: bytes) -> Any:
+    return torch.load(io.BytesIO(content), weights_only=True)
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch.storage", "_load_from_bytes"):
+            return _storage  # torch's own would run whatever the bytes ask for
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return super().find_class(module, name)
         sparse = module == "scipy.sparse" or module.startswith("scipy.sparse.")
         if name in _CLASSES.get(module, ()) or (sparse and name in _SPARSE):
-            return super().find_class(module, name)
+            return super().find_class("scipy.sparse" if sparse else module, name)
         raise DataError(f"the pickle asks for {module}.{name}, which data does not need")
 
 
@@ -45,7 +56,8 @@ def load(path: str | os.PathLike[str], encoding: str = "ASCII") -> Any:
         encoding: of the strings in files that Python 2 wrote; ``"latin1"`` for their arrays.
 
     Raises:
-        DataError: the file asks for anything else than numbers, strings, containers and arrays, or is no pickle.
+        DataError: the file asks for anything else than numbers, strings, containers, arrays and tensors, or is no
+            pickle.
     """
     with open(path, "rb") as file:
         try:
@@ -53,7 +65,8 @@ def load(path: str | os.PathLike[str], encoding: str = "ASCII") -> Any:
         except DataError as error:
             raise DataError(f"{Path(path).name} is refused: {error}") from None
         except Exception as error:  # a broken pickle can raise anything
-            raise DataError(f"{Path(path).name} is no readable pickle ({type(error).__name__}: {error})") from error
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise DataError(f"{Path(path).name} is no readable pickle ({why})") from error
 
 
 def check(path: str | os.PathLike[str], encoding: str = "latin1") -> None:

@@ -10,13 +10,38 @@ from torch import Tensor
 
 from gnnzoo.datasets.bundle import Split
 
-__all__ = ["from_masks", "per_class", "planetoid_random", "uniform"]
+__all__ = [
+    "balanced",
+    "by_name",
+    "from_masks",
+    "per_class",
+    "planetoid_random",
+    "some_per_class",
+    "uniform",
+]
 
 
 def from_masks(train: Tensor, val: Tensor, test: Tensor) -> list[Split]:
     """Turn boolean masks, ``[num_nodes]`` or ``[num_nodes, num_splits]``, into splits."""
     masks = [mask.reshape(len(mask), -1).T for mask in (train, val, test)]
     return [Split(i, *(mask[i].nonzero().flatten() for mask in masks)) for i in range(len(masks[0]))]
+
+
+def by_name(protocol: str, y: Tensor, num_splits: int) -> list[Split]:
+    """Draw the splits of a random protocol that has one meaning for all sets of nodes.
+
+    Args:
+        protocol: ``random-20``, ``random-60-20-20`` (of every class) or ``higcn-100``.
+        y: classes, ``[num_nodes]``.
+        num_splits: how many splits to draw.
+    """
+    if protocol == "random-20":
+        return planetoid_random(y, num_splits)
+    if protocol == "random-60-20-20":
+        return per_class(y, (0.6, 0.2), num_splits)
+    if protocol == "higcn-100":
+        return balanced(y, (0.6, 0.2), num_splits)
+    raise ValueError(f"{protocol} has no rule here")
 
 
 def _split(index: int, *parts: np.ndarray) -> Split:
@@ -49,6 +74,47 @@ def per_class(y: Tensor, fractions: Sequence[float], num_splits: int) -> list[Sp
             for part, chosen in zip(parts, np.split(members, [train, val]), strict=True):
                 part.append(chosen)
         splits.append(_split(seed, *(np.concatenate(part) for part in parts)))
+    return splits
+
+
+def balanced(y: Tensor, fractions: Sequence[float], num_splits: int) -> list[Split]:
+    """Draw equally many training nodes of every class, then val out of the rest; what remains is test.
+
+    With ``n`` nodes and ``C`` classes these are ``round(fractions[0] * n / C)`` of each class, all of a smaller one
+    (which then is neither in val nor in test), and ``round(fractions[1] * n)`` for val: the rule of GPRGNN, BernNet,
+    ChebNetII and HiGCN, who call it "60/20/20". Split ``i`` is drawn from seed ``i``.
+
+    Args:
+        y: classes, ``[num_nodes]``.
+        fractions: of train and of val.
+        num_splits: how many splits to draw.
+    """
+    train, val = fractions[0] * len(y) / len(y.unique()), fractions[1] * len(y)
+    return planetoid_random(y, num_splits, round(train), round(val), len(y))
+
+
+def some_per_class(
+    y: Tensor, num_splits: int, train: int = 20, val: int = 30, nodes: Tensor | None = None
+) -> list[Split]:
+    """Draw training and validation nodes of every class; all the others are test. Split ``i`` is drawn from seed ``i``.
+
+    The rule of Shchur et al. 2018 (arXiv 1811.05868).
+
+    Args:
+        y: classes, ``[num_nodes]``.
+        num_splits: how many splits to draw.
+        train: training nodes of each class.
+        val: validation nodes of each class.
+        nodes: the nodes that are split, in ascending order; default: all.
+    """
+    ids = np.arange(len(y)) if nodes is None else nodes.numpy()
+    labels = y.numpy()[ids]
+    splits = []
+    for seed in range(num_splits):
+        rng = _generator(seed)
+        members = [rng.permutation(ids[labels == label]) for label in np.unique(labels)]
+        limits = ((0, train), (train, train + val), (train + val, None))
+        splits.append(_split(seed, *(np.concatenate([m[first:last] for m in members]) for first, last in limits)))
     return splits
 
 

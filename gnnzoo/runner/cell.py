@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gnnzoo.atomic import write_text
 from gnnzoo.datasets import Bundle, Split, load_dataset
 from gnnzoo.datasets.pretransform import apply_pre_transform
-from gnnzoo.errors import GnnzooError, Interrupted, StorageError, UnknownNameError
+from gnnzoo.errors import DataError, GnnzooError, Interrupted, StorageError, UnknownNameError
 from gnnzoo.leaderboard import Key, Record, Result, Store
 from gnnzoo.models.build import model_arguments, save_model
 from gnnzoo.registry import MODELS, STRATEGIES
@@ -50,9 +50,11 @@ class Trained:
 
 
 @lru_cache(maxsize=4)
-def _load(dataset: str, protocol: str, root: str | None, params: str, data: str) -> Bundle:
+def _load(dataset: str, content: str, protocol: str, root: str | None, params: str, data: str) -> Bundle:
     bundle = load_dataset(dataset, protocol, root, **json.loads(params))
-    transform = prepare(**json.loads(data))
+    if content and content != bundle.digest + bundle.card.protocols[protocol].hash:
+        raise DataError(f"{bundle.benchmark}: the data have changed since this run was planned: start it again")
+    transform = prepare(**json.loads(data), categories=bundle.card.categories)
     return bundle.with_graphs([transform(graph) for graph in bundle.graphs])
 
 
@@ -60,7 +62,7 @@ def load_prepared(config: Config, root: str | None = None) -> Bundle:
     """Load a benchmark and handle its input as ``data.*`` says; kept in memory for the next cell."""
     sections = config.sections
     texts = [json.dumps(sections[name], sort_keys=True) for name in ("dataset", "data")]
-    return _load(config.dataset, config.protocol, root, *texts)
+    return _load(config.dataset, config.content, config.protocol, root, *texts)
 
 
 def pre_transformed(config: Config, bundle: Bundle, split: Split, seed: int, cache: Path | None = None) -> Bundle:
@@ -120,7 +122,8 @@ def _own_random_numbers() -> Iterator[None]:
 
 
 def _task(bundle: Bundle) -> Task:
-    return create_task(bundle.card.task, bundle.card.target, bundle.metric)
+    evaluator = bundle.card.protocols[bundle.protocol].evaluator
+    return create_task(bundle.card.task, bundle.card.target, bundle.metric, evaluator)
 
 
 def _to(bundle: Bundle, device: torch.device) -> Bundle:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gnnzoo.cards import DatasetCard, ModelCard, StrategyCard
 from gnnzoo.errors import ConfigError, GnnzooError, UnknownNameError, closest
-from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, partition
 from gnnzoo.resources import config_dir, load_yaml, parse_value
 from gnnzoo.signature import check, parameters, validate
 from gnnzoo.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -120,6 +120,7 @@ class DataConfig(_Section):
     normalize_features: Literal["none", "row"] = Field("none", description="row: each row of counts divided by its sum")
     undirected: bool = Field(False, description="add the reverse of every edge, drop duplicates")
     self_loops: Literal["keep", "add", "remove"] = Field("keep", description="what happens to edges from v to v")
+    one_hot: bool | None = Field(None, description="categories, as of atoms, become columns of zeros and ones")
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ class Config:
         sources: for every dotted key, the file or place that set it.
         teachers: what the strategy trains beside the model, by role.
         notes: what a user should be told, such as a protocol that the model's card chose.
+        content: of own data, whose ``dataset`` is a path: what tells them from others; empty for benchmarks.
     """
 
     model: str
@@ -141,29 +143,34 @@ class Config:
     teachers: dict[str, Config] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     notes: list[str] = field(default_factory=list, compare=False)
+    content: str = ""
 
     @property
     def benchmark(self) -> str:
         """``dataset@protocol``."""
-        return f"{self.dataset}@{self.protocol}"
+        return f"{DATASETS.label(self.dataset)}@{self.protocol}"
 
     @property
     def train(self) -> TrainConfig:
         """The ``train`` section as its schema."""
         return TrainConfig(**self.sections["train"])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what is stored with records, and what :meth:`hash` is taken of."""
+    def to_dict(self, place: bool = True) -> dict[str, Any]:
+        """Return what is stored with records; without the place of own data it is what :meth:`hash` is taken of."""
         names = {key: getattr(self, key) for key in ("model", "dataset", "protocol", "strategy")}
+        if not place:
+            names["dataset"] = DATASETS.label(self.dataset)
         stored = {"names": names} | {key: _without_none(value) for key, value in self.sections.items()}
+        if self.content:
+            stored["content"] = self.content
         if self.teachers:
-            stored["teachers"] = {role: config.to_dict() for role, config in self.teachers.items()}
+            stored["teachers"] = {role: config.to_dict(place) for role, config in self.teachers.items()}
         return stored
 
     @property
     def hash(self) -> str:
         """16 hexadecimal digits that differ when anything that may change a result differs."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_dict(place=False), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -318,7 +325,8 @@ def load_choices(values: Mapping[str, Any]) -> Request:
             stored = dict(content)
         names = content.pop("names") if stored else {}
         if stored:
-            content.pop("teachers", None)
+            for key in ("teachers", "content"):
+                content.pop(key, None)
         try:
             file_choices, file_settings = _names_and_settings(content, f" in {path}")
         except RecursionError:
@@ -387,7 +395,7 @@ def resolve(
 
     Args:
         model: a registered name or alias.
-        dataset: a registered name or alias, or ``dataset@protocol``.
+        dataset: a registered name or alias, or ``dataset@protocol``; or a path to own data.
         protocol: one of the dataset's; default: named by the model's card, else the dataset's default.
         strategy: a registered name or alias.
         suite: a suite whose settings apply.
@@ -398,7 +406,7 @@ def resolve(
     Raises:
         ConfigError: a name, key, type, value or combination that cannot be; the nearest valid choice is named.
     """
-    dataset, at, in_name = dataset.partition("@")
+    dataset, at, in_name = partition(dataset)
     if at and protocol is not None and protocol != in_name:
         raise ConfigError(f"dataset={dataset}@{in_name} and protocol={protocol} disagree")
     defaults = load_yaml(config_dir() / "defaults.yaml")
@@ -411,6 +419,11 @@ def resolve(
     protocol = _protocol(dataset_card, in_name or protocol, methods, notes)
     benchmark = f"{dataset_card.name}@{protocol}"
     notes += [f"{benchmark}: {text}" for text in dataset_card.warnings(protocol)]
+    dataset, content = DATASETS.canonical(dataset), ""
+    if dataset_card.family == "own":
+        content = dataset_card.protocols[protocol].digest + dataset_card.protocols[protocol].hash
+        if (stored or {}).get("content", content) != content:
+            notes.append(f"{benchmark}: not the data that this configuration was stored with: results differ")
 
     stack: list[tuple[str, Mapping[str, Any]]] = [
         ("defaults.yaml", {key: defaults[key] for key in _SCHEMAS}),
@@ -456,21 +469,31 @@ def resolve(
         _check_together(MODELS.get(model_card.name), sections["model"], dataset_card)
         method_class = STRATEGIES.get(strategy_card.name)
         sections["strategy"] = validate(method_class, sections["strategy"], "strategy")
-        loader = DATASETS.get(dataset_card.name)
+        loader = DATASETS.get(dataset_card)
         sections["dataset"] = validate(loader, sections["dataset"], "dataset", ("card", "protocol", "files"))
         kept = (stored or {}).get("teachers", {})
         for role, (name, settings) in method_class(**sections["strategy"]).teachers().items():
             own = [(f"strategy {strategy_card.name}", {**settings, "dataset": sections["dataset"]})]
-            teachers[role] = restore(kept[role]) if role in kept else resolve(name, benchmark, layers=own)
-    return Config(model_card.name, dataset_card.name, protocol, strategy_card.name, sections, teachers, sources, notes)
+            if role in kept:
+                teachers[role] = restore(kept[role], dataset if content else None)
+            else:
+                teachers[role] = resolve(name, f"{dataset}@{protocol}", layers=own)
+    names = (model_card.name, dataset, protocol, strategy_card.name)
+    return Config(*names, sections, teachers, sources, notes, content)
 
 
-def restore(stored: Mapping[str, Any]) -> Config:
-    """Return the configuration of which :meth:`Config.to_dict` was stored, whatever cards say now."""
+def restore(stored: Mapping[str, Any], dataset: str | None = None) -> Config:
+    """Return the configuration of which :meth:`Config.to_dict` was stored, whatever cards say now.
+
+    Args:
+        stored: the dictionary.
+        dataset: where own data are now.
+    """
     names = stored["names"]
     sections = {key: stored[key] for key in SECTIONS if key in stored}
     layers = [("stored", sections)]
-    return resolve(names["model"], names["dataset"], names["protocol"], names["strategy"], None, layers, stored=stored)
+    place = dataset or names["dataset"]
+    return resolve(names["model"], place, names["protocol"], names["strategy"], None, layers, stored=stored)
 
 
 RESERVED = ("in_channels", "out_channels")

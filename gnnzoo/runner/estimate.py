@@ -51,15 +51,16 @@ class Estimate:
         )
 
 
-def _random_bundle(card: DatasetCard, protocol: str, generator: torch.Generator) -> Bundle:
+def _random_bundle(card: DatasetCard, protocol: str, one_hot: bool, generator: torch.Generator) -> Bundle:
     """Return random data with the card's counts: sparse features, edges both ways, uniform labels."""
     counts = card.counts
+    width = sum(card.categories["x"]) if one_hot and "x" in card.categories else counts.features
     graphs = []
     for _ in range(counts.graphs):
         nodes = max(counts.nodes // counts.graphs, 1)
         half = max(counts.edges // counts.graphs // 2, 1)
         pairs = torch.randint(nodes, (2, half), generator=generator)
-        x = (torch.rand(nodes, max(counts.features, 1), generator=generator) < 0.02).float()
+        x = (torch.rand(nodes, max(width, 1), generator=generator) < 0.02).float()
         edge_index = torch.cat([pairs, pairs.flip(0)], dim=1)
         rows = nodes if card.task != "graph" else 1
         if card.target == "multiclass":
@@ -104,7 +105,8 @@ def _measure(config: Config, card: DatasetCard) -> tuple[float, int]:
     """Return the seconds of one epoch (the second: the first builds caches) and the number of parameters."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        bundle = _random_bundle(card, config.protocol, torch.Generator().manual_seed(0))
+        one_hot = bool(config.sections["data"]["one_hot"])
+        bundle = _random_bundle(card, config.protocol, one_hot, torch.Generator().manual_seed(0))
         transform = prepare(**config.sections["data"] | {"undirected": True, "self_loops": "remove"})
         bundle = bundle.with_graphs([transform(graph) for graph in bundle.graphs])
         with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from gnnzoo.atomic import write_bytes
+from gnnzoo.datasets.own import name_of
 from gnnzoo.errors import GnnzooError, Interrupted
 from gnnzoo.leaderboard import Record, Store, Summary, summarize
 from gnnzoo.leaderboard.stats import mean_over_seeds
@@ -122,7 +123,7 @@ def _deterministic(device: str) -> Iterator[None]:
 
 def run(
     model: str | Sequence[str] | None = None,
-    dataset: str | Sequence[str] | None = None,
+    dataset: Any = None,
     *,
     settings: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
@@ -132,7 +133,8 @@ def run(
 
     Args:
         model: a registered name, or several.
-        dataset: a registered name, ``dataset@protocol``, or several.
+        dataset: a registered name, ``dataset@protocol``, or several; or own data: a path, a PyG data object, a list of
+            graphs (see :mod:`gnnzoo.datasets.own`).
         settings: ``{"train.lr": 0.01, "model": {"hidden_channels": 32}}``, dotted or nested.
         reporter: hears what happens; default: nobody.
         **choices: as on the command line: ``protocol, strategy, suite, splits, seeds, jobs, threads, device, config,
@@ -149,7 +151,8 @@ def run(
         >>> result = run("sheaf", "texas", splits=[0], settings={"train.lr": 0.01})
         >>> result.records[0].result.test["accuracy"], result.model
     """
-    given = {key: value for key, value in {"model": model, "dataset": dataset, **choices}.items() if value is not None}
+    named = {"model": model, "dataset": name_of(dataset), **choices}
+    given = {key: value for key, value in named.items() if value is not None}
     given |= {key: value for key, value in flatten(settings or {}) if value != {}}
     return execute(plan(given), reporter or Reporter())
 

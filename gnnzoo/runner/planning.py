@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnzoo.errors import ConfigError
-from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, is_path, partition
 from gnnzoo.runner.config import Config, default_results, load_choices, parse_indices, parse_seeds, resolve
 
 __all__ = ["Cell", "Execution", "Plan", "check_device", "plan"]
@@ -89,7 +89,7 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
 
     Args:
         values: choices and settings as on the command line: ``{"model": "sheaf", "train.lr": 0.01, ...}``.
-        signatures: also check model, strategy and dataset keys against constructors.
+        signatures: also check model, strategy and dataset keys against constructors, and read own data.
 
     Raises:
         ConfigError: something cannot be, with the nearest valid choice.
@@ -103,6 +103,10 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
     for key, given in (("model", models), ("dataset", benchmarks)):
         if not given:
             raise ConfigError(f"{key}= is missing; gnnzoo list {key}s shows the choices")
+    if not signatures:  # reading own data takes torch: it is enough that they are there
+        for name in [*map(MODELS.canonical, models), *(partition(b)[0] for b in benchmarks)]:
+            _ = DATASETS.canonical(name) if is_path(name) else None
+        benchmarks = [b for b in benchmarks if not is_path(partition(b)[0])]
     configs = [
         resolve(
             model,
@@ -150,8 +154,10 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
         for config in configs:
             for registry, name in ((MODELS, config.model), (DATASETS, config.dataset), (STRATEGIES, config.strategy)):
                 if registry.only_here(name):
+                    object_ = registry is DATASETS and config.content
+                    instead = "save it and name the file" if object_ else "give it a card in a plug-in"
                     raise ConfigError(
                         f"{registry.kind} {name} is registered in this process alone, and workers do not see it: "
-                        f"use jobs=1, or give it a card in a plug-in"
+                        f"use jobs=1, or {instead}"
                     )
     return Plan(configs, cells, execution, jobs, save, curves)

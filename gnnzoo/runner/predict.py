@@ -12,7 +12,7 @@ import torch
 from gnnzoo.atomic import write_text
 from gnnzoo.errors import ConfigError
 from gnnzoo.models.build import load_model, read_model_file
-from gnnzoo.registry import DATASETS
+from gnnzoo.registry import DATASETS, partition
 from gnnzoo.runner.cell import load_prepared, pre_transformed
 from gnnzoo.runner.config import Config, resolve
 from gnnzoo.runner.hardware import pick_device
@@ -50,9 +50,10 @@ def predict(
     trained = content["config"]
     if not {"names", "model", "train", "data"} <= trained.keys():
         raise ConfigError(f"{model} holds no configuration of a run, which says how input is handled")
-    own = DATASETS.canonical(dataset.partition("@")[0]) == trained["names"]["dataset"]
+    name, at, _ = partition(dataset)
+    own = DATASETS.canonical(name) == trained["names"]["dataset"]
     layer = {key: trained[key] for key in ("model", "train", "data", *(["dataset"] if own else []))}
-    protocol = trained["names"]["protocol"] if own and "@" not in dataset else None
+    protocol = trained["names"]["protocol"] if own and not at else None
     config: Config = resolve(content["model"], dataset, protocol, layers=[(str(model), layer)], stored=layer)
     bundle = load_prepared(config, root)
     split = bundle.splits[min(trained.get("split", 0), len(bundle.splits) - 1)]

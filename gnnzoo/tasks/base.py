@@ -80,46 +80,53 @@ class Task(ABC):
     Args:
         target: ``multiclass``, ``binary``, ``multilabel`` or ``regression``.
         metric: what the protocol reports, a name of :data:`gnnzoo.cards.METRICS`.
+        evaluator: the set under which OGB's Evaluator scores it, such as ``ogbg-molhiv``; empty: scikit-learn does.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, target: str, metric: str) -> None:
-        self.target, self.metric = target, metric
+    def __init__(self, target: str, metric: str, evaluator: str = "") -> None:
+        self.target, self.metric, self.evaluator = target, metric, evaluator
 
     @abstractmethod
     def loader(self, bundle: Bundle, split: Split, stage: Stage, batch_size: int, seed: int = 0) -> Iterable[Batch]:
         """Return the batches of one stage; only ``train`` is shuffled, by ``seed`` alone."""
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss over the scored rows of a model's output (``[num_rows, num_outputs]``)."""
+        """Return the mean loss over the scored rows of a model's output (``[num_rows, num_outputs]``).
+
+        Labels and targets that are missing (NaN) are left out.
+        """
         scored, y = batch.select(output), batch.y
         if self.target == "multiclass":
             return F.cross_entropy(scored, y)
-        if self.target == "regression":
-            y = y.view_as(scored)
-            return F.l1_loss(scored, y) if self.metric == "mae" else F.mse_loss(scored, y)
         y = y.view_as(scored).to(scored.dtype)
         known = ~y.isnan()
-        return F.binary_cross_entropy_with_logits(scored[known], y[known])
+        scored, y = scored[known], y[known]
+        if not len(y):
+            return scored.sum()  # zero, and with a gradient: a batch that teaches nothing
+        if self.target == "regression":
+            return F.l1_loss(scored, y) if self.metric == "mae" else F.mse_loss(scored, y)
+        return F.binary_cross_entropy_with_logits(scored, y)
 
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
-        """Score predictions by the protocol's metric."""
+        """Score predictions by the protocol's metric, and by OGB's code where the protocol says so."""
         y = y if self.target == "multiclass" else y.view_as(outputs)
-        return {self.metric: score(self.metric, outputs, y, self.target)}
+        return {self.metric: score(self.metric, outputs, y, self.target, self.evaluator)}
 
 
 @torch.no_grad()
 def collect(task: Task, model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, float]:
     """Return all predictions, all labels and the mean loss over ``batches``, in evaluation mode."""
-    outputs, targets, total, rows = [], [], 0.0, 0
+    outputs, targets, total, known = [], [], 0.0, 0
     for batch in batches:
         output = forward(model, batch.data)
         outputs.append(batch.select(output))
         targets.append(batch.y)
-        total += float(task.loss(output, batch)) * len(targets[-1])
-        rows += len(targets[-1])
-    return torch.cat(outputs), torch.cat(targets), total / max(rows, 1)
+        labels = int((~targets[-1].isnan()).sum())  # what the batch's loss is the mean of
+        total += float(task.loss(output, batch)) * labels
+        known += labels
+    return torch.cat(outputs), torch.cat(targets), total / max(known, 1)
 
 
 @torch.no_grad()

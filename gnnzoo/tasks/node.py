@@ -22,10 +22,13 @@ class NodeTask(Task):
 
 
 class InductiveNodeTask(Task):
-    """Many graphs; the split says which graphs are seen, and all their nodes are scored."""
+    """Many graphs; the split says which graphs are seen, and all their nodes that have a label are scored."""
 
     name = "inductive-node"
 
     def loader(self, bundle: Bundle, split: Split, stage: Stage, batch_size: int, seed: int = 0) -> Iterable[Batch]:
-        """Return batches of the stage's graphs."""
-        return batches_of_graphs(bundle, split, stage, batch_size, seed)
+        """Yield batches of the stage's graphs; nodes of class -1 are seen, but not scored."""
+        for batch in batches_of_graphs(bundle, split, stage, batch_size, seed):
+            if self.target == "multiclass" and (batch.data.y < 0).any():
+                batch.index = (batch.data.y >= 0).nonzero().flatten()
+            yield batch

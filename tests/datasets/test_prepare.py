@@ -93,3 +93,17 @@ def test_settings_are_checked_by_the_signature():
         validate(prepare, {"normalize_features": "rows"}, "data")
     with pytest.raises(ConfigError, match="did you mean 'self_loops'"):
         validate(prepare, {"self_loop": "add"}, "data")
+
+
+def test_categories_become_columns():
+    graph = Data(x=torch.tensor([[0, 2], [1, 0]]), edge_attr=torch.tensor([[1], [0], [1]]))
+    sizes = {"x": [2, 3], "edge_attr": [2]}
+    assert prepare(categories=sizes)(graph).x.dtype == torch.int64
+    after = prepare(one_hot=True, categories=sizes)(graph)
+    assert after.x.tolist() == [[1, 0, 0, 0, 1], [0, 1, 1, 0, 0]]
+    assert after.edge_attr.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert graph.x.tolist() == [[0, 2], [1, 0]]
+    # the sum of one learnt vector per category, as OGB's encoders give
+    tables = [torch.randn(n, 4) for n in sizes["x"]]
+    summed = sum(table[graph.x[:, i]] for i, table in enumerate(tables))
+    assert torch.allclose(after.x @ torch.cat(tables), summed)

@@ -257,3 +257,63 @@ def test_an_embedded_set_touches_no_disk(card, tmp_path):
     assert isinstance(bundle.splits[0], Split)
     assert torch.is_tensor(bundle.data.x)
     assert not (tmp_path / "cache").exists()
+
+
+def test_other_bytes_of_a_rebuilt_set_are_taken_and_the_data_decide(card, tmp_path, recwarn):
+    """The files behind such a card's checksums are not upstream's: a user's own download must not count as damaged."""
+    folder = place(tmp_path / "data")
+    bundle = load_dataset("tiny-webkb", root=tmp_path / "data")
+    protocol = card.protocols["geom-gcn"].model_copy(update={"digest": bundle.digest, "hash": bundle.hash})
+    rebuilt = card.model_copy(update={"rebuilt": True, "protocols": {"geom-gcn": protocol}})
+    DATASETS.register(rebuilt, webkb.load)
+
+    masks = folder / "texas_split_0.6_0.2_0.npz"
+    with np.load(masks) as arrays:
+        np.savez_compressed(masks, **arrays)  # the same masks in other bytes
+    assert load_dataset("tiny-webkb", root=tmp_path / "data").digest == bundle.digest
+    assert not recwarn.list
+
+    (folder / EDGES).write_bytes(FILES[EDGES] + b"5\t0\n")
+    with pytest.warns(UserWarning, match="tiny-webkb@geom-gcn: the data are not those of the card"):
+        other = load_dataset("tiny-webkb", root=tmp_path / "data")
+    assert other.data.num_edges == other.card.counts.edges == 6
+
+    (folder / EDGES).write_bytes(FILES[EDGES] + b"x\ty\n")
+    wrong = rf"tiny-webkb: cannot make sense of {EDGES}, texas_split_0.6_0.2_0.npz \(ValueError: .*\)$"
+    with pytest.raises(DataError, match=wrong):
+        load_dataset("tiny-webkb", root=tmp_path / "data")
+
+
+def test_a_file_without_a_checksum_is_read_again_when_it_changes(card, tmp_path):
+    folder = place(tmp_path / "data")
+    DATASETS.register(card.model_copy(update={"files": card.files | {FEATURES: None}}), webkb.load)
+    before = load_dataset("tiny-webkb", root=tmp_path / "data")
+    assert load_dataset("tiny-webkb", root=tmp_path / "data").digest == before.digest
+    (folder / FEATURES).write_bytes(FILES[FEATURES].replace(b"0\t0,1,0\t0", b"0\t1,1,1\t0"))
+    assert load_dataset("tiny-webkb", root=tmp_path / "data").data.x[0].tolist() == [1, 1, 1]
+
+
+def test_files_one_by_one(card, tmp_path, monkeypatch):
+    """Sets that neither PyG nor OGB fetches: the card's address."""
+    monkeypatch.setattr(raw, "_unreachable", lambda url: None)
+    asked = []
+
+    def serve(url, folder, **options):
+        asked.append(url)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, Path(url).name).write_bytes(FILES[Path(url).name])
+
+    monkeypatch.setattr(raw, "download_url", serve)
+    files = RawFiles(card.model_copy(update={"download": "https://somewhere/sets/"}))
+    with files.layout([FEATURES, EDGES]) as folder:
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {f: FILES[f] for f in (FEATURES, EDGES)}
+    assert asked == [f"https://somewhere/sets/{FEATURES}", f"https://somewhere/sets/{EDGES}"]
+    assert {*files.used} == {FEATURES, EDGES}
+    nowhere = RawFiles(card.model_copy(update={"url": "https://somewhere"}), root=None)
+    monkeypatch.setenv("GNNZOO_CACHE", str(tmp_path / "empty"))
+    nowhere = RawFiles(card.model_copy(update={"url": "https://somewhere"}))
+    with (
+        pytest.raises(DataError, match=r"cannot be downloaded \(get it from https://somewhere\)"),
+        nowhere.layout([EDGES]),
+    ):
+        pass

@@ -145,7 +145,12 @@ def test_levels_are_merged_key_by_key() -> None:
     toy_model(defaults={"train": {"lr": 0.2, "groups": None}, "model": {"dropout": 0.1}})
     config = only({"model": "toy", "dataset": "toy-data", "model.hidden_channels": 3, "train.epochs": 7})
     assert config.sections["model"] == {"hidden_channels": 3, "dropout": 0.1, "heads": None}
-    assert config.sections["data"] == {"normalize_features": "row", "undirected": False, "self_loops": "keep"}
+    assert config.sections["data"] == {
+        "normalize_features": "row",
+        "undirected": False,
+        "self_loops": "keep",
+        "one_hot": None,
+    }
     assert (config.train.lr, config.train.epochs) == (0.2, 7)
     assert {
         key: config.sources[key] for key in ("model.hidden_channels", "model.dropout", "data.normalize_features")
@@ -240,7 +245,13 @@ def test_every_setting_changes_the_hash() -> None:
     other: dict[str, Any] = {
         **{"model.hidden_channels": 3, "model.dropout": 0.1, "model.heads": 2, "strategy.strength": 2.0},
         **{"dataset.homophily": 0.9, "dataset.seed": 1, "data.normalize_features": "row", "data.undirected": True},
-        **{"data.self_loops": "add", "train.epochs": 999, "train.lr": 0.123, "train.weight_decay": 0.123},
+        **{
+            "data.one_hot": True,
+            "data.self_loops": "add",
+            "train.epochs": 999,
+            "train.lr": 0.123,
+            "train.weight_decay": 0.123,
+        },
         **{"train.optimizer": "lamb", "train.batch_size": 7, "train.schedule": "cosine", "train.schedule_epochs": 3},
         **{"train.schedule_factor": 0.3, "train.schedule_monitor": "train_loss", "train.warmup_epochs": 2},
         **{"train.clip_norm": 1.0, "train.l1": 0.1, "train.l2": 0.1, "train.selection": "last"},

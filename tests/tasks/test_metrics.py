@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from torch_geometric.data import Data, HeteroData
 
 from gnnzoo.cards import METRICS, DatasetCard
-from gnnzoo.datasets import Bundle, HypergraphData, Split
+from gnnzoo.datasets import Bundle, HypergraphData, Split, ogb
 from gnnzoo.errors import ConfigError, DataError
+from gnnzoo.registry import DATASETS
 from gnnzoo.tasks import TASKS, Batch, create_task, forward, score
 from gnnzoo.tasks.base import collect
 
@@ -98,13 +99,75 @@ def test_roc_auc_of_one_class_is_an_error(multilabel):
         score("roc_auc", outputs, torch.ones(ROWS, 3), "multilabel")
 
 
+def test_average_precision(multilabel):
+    outputs, y = multilabel
+    assert score("average_precision", outputs[:, :1], y[:, :1], "binary") == sk.average_precision_score(
+        y[:, 0], outputs[:, 0]
+    )
+    y[::3, 0], y[:, 1] = float("nan"), 1.0
+    known = ~y[:, 0].isnan()
+    parts = [sk.average_precision_score(y[rows, i], outputs[rows, i]) for rows, i in ((known, 0), (known | True, 2))]
+    assert score("average_precision", outputs, y, "multilabel") == pytest.approx(np.mean(parts))
+
+
+def test_nmse(regression):
+    outputs, y = regression
+    y = y * torch.tensor([1.0, 50.0])  # a target's unit plays no part
+    expected = [((o - t) ** 2).mean() / ((t - t.mean()) ** 2).mean() for o, t in zip(outputs.T, y.T, strict=True)]
+    assert score("nmse", outputs, y, "regression") == pytest.approx(np.mean(expected), rel=1e-5)
+    assert score("nmse", y.mean(0).expand_as(y), y, "regression") == pytest.approx(1.0)
+    assert score("nmse", y, y, "regression") == 0.0
+    with pytest.raises(DataError, match="targets that vary"):
+        score("nmse", outputs, torch.ones(ROWS, 2), "regression")
+
+
+def test_missing_targets_are_left_out(regression):
+    outputs, y = regression
+    y[:20, 0] = float("nan")
+    for metric, function in (("mae", sk.mean_absolute_error), ("rmse", sk.root_mean_squared_error)):
+        expected = (function(y[20:, 0], outputs[20:, 0]) + function(y[:, 1], outputs[:, 1])) / 2
+        assert score(metric, outputs, y, "regression") == pytest.approx(expected)
+    with pytest.raises(DataError, match="none of the scored targets is known"):
+        score("mae", outputs, torch.full((ROWS, 2), float("nan")), "regression")
+
+
+@pytest.mark.parametrize("k", [20, 50])
+def test_hits(k):
+    generator = torch.Generator().manual_seed(3)
+    outputs, y = torch.randn(300, 1, generator=generator), (torch.arange(300) < 100).float().unsqueeze(1)
+    positive, negative = outputs[:100, 0].tolist(), outputs[100:, 0].tolist()
+    expected = np.mean([sum(n >= p for n in negative) < k for p in positive])
+    assert 0 < expected < 1
+    assert score(f"hits@{k}", outputs, y, "binary") == expected
+    shuffled = torch.randperm(300, generator=generator)
+    assert score(f"hits@{k}", outputs[shuffled], y[shuffled], "binary") == expected
+    assert score(f"hits@{k}", torch.zeros(300, 1), y, "binary") == 0.0  # a tie is no hit
+    assert score(f"hits@{k}", outputs[: 100 + k - 1], y[: 100 + k - 1], "binary") == 1.0
+    with pytest.raises(DataError, match="positive rows"):
+        score(f"hits@{k}", outputs, torch.zeros(300, 1), "binary")
+
+
+def test_outputs_that_are_no_numbers_have_no_score(regression, multilabel):
+    for metric, target, (outputs, y) in (
+        *((m, "multilabel", multilabel) for m in ("roc_auc", "average_precision")),
+        *((m, "regression", regression) for m in ("mae", "rmse", "nmse")),
+    ):
+        for bad in (float("nan"), float("inf")):
+            broken = outputs.clone()
+            broken[4, 1] = bad
+            assert math.isnan(score(metric, broken, y, target)), metric
+
+
 def test_direction(regression, multilabel):
     """Of two predictions, one of them better, the direction names the better one."""
-    pairs = {"multilabel": multilabel, "regression": regression}
     for metric, meaning in METRICS.items():
-        target = "multilabel" if meaning.higher_is_better else "regression"
-        outputs, y = pairs[target]
-        better = score(metric, 10 * (2 * y - 1) if target == "multilabel" else y, y, target)
+        if metric == "separated":
+            continue  # no score of predictions
+        target = "regression" if not meaning.higher_is_better else "binary" if "@" in metric else "multilabel"
+        outputs, y = regression if target == "regression" else multilabel
+        if target == "binary":
+            outputs, y = outputs.reshape(-1, 1), y.reshape(-1, 1)  # enough negative rows for hits@50
+        better = score(metric, y if target == "regression" else 10 * (2 * y - 1), y, target)
         worse = score(metric, outputs, y, target)
         assert (better > worse) == meaning.higher_is_better, metric
 
@@ -112,14 +175,95 @@ def test_direction(regression, multilabel):
 @pytest.mark.parametrize(
     ("metric", "target"),
     [
-        *((m, "regression") for m in ("accuracy", "roc_auc", "micro_f1", "macro_f1")),
-        *((m, t) for m in ("mae", "rmse") for t in ("multiclass", "binary", "multilabel")),
-        ("roc_auc", "multiclass"),
+        *((m, "regression") for m in ("accuracy", "roc_auc", "micro_f1", "macro_f1", "average_precision", "hits@20")),
+        *((m, t) for m in ("mae", "rmse", "nmse") for t in ("multiclass", "binary", "multilabel")),
+        *((m, "multiclass") for m in ("roc_auc", "average_precision", "hits@50", "separated")),
+        *(("hits@20", t) for t in ("multiclass", "multilabel")),
+        ("no_such_metric", "binary"),
     ],
 )
 def test_a_metric_that_does_not_fit_is_an_error(metric, target):
     with pytest.raises(ConfigError, match=f"metric {metric} does not fit {target}"):
         score(metric, torch.zeros(2, 2), torch.zeros(2, 2), target)
+
+
+# --- OGB's Evaluator ---
+
+
+@pytest.fixture
+def tox21():
+    generator = torch.Generator().manual_seed(4)
+    y = torch.randint(2, (ROWS, 12), generator=generator).float()
+    y[torch.rand(ROWS, 12, generator=generator) < 0.2] = float("nan")
+    y[:, 7] = y[:, 7] * 0  # one class alone: left out of the mean
+    return torch.randn(ROWS, 12, generator=generator), y
+
+
+def test_ogb_scores_roc_auc_as_scikit_learn_does(tox21):
+    outputs, y = tox21
+    expected = score("roc_auc", outputs, y, "multilabel")
+    columns = [i for i in range(12) if i != 7]
+    known = [~y[:, i].isnan() for i in columns]
+    by_hand = np.mean([sk.roc_auc_score(y[k, i], outputs[k, i]) for k, i in zip(known, columns, strict=True)])
+    assert expected == pytest.approx(by_hand, rel=1e-12)
+    assert score("roc_auc", outputs, y, "multilabel", "ogbg-moltox21") == pytest.approx(expected, rel=1e-12)
+
+
+def test_ogb_scores_the_other_metrics_as_we_do(regression, multiclass):
+    outputs, y = (part[:, :1] for part in regression)
+    ours = score("rmse", outputs, y, "regression")
+    assert ours == pytest.approx(sk.root_mean_squared_error(y, outputs))
+    assert score("rmse", outputs, y, "regression", "ogbg-molesol") == pytest.approx(ours, rel=1e-6)
+
+    outputs, y = multiclass
+    ours = score("accuracy", outputs, y, "multiclass")
+    assert score("accuracy", outputs, y, "multiclass", "ogbn-arxiv") == ours
+
+    generator = torch.Generator().manual_seed(5)
+    outputs, y = torch.randn(400, 1, generator=generator), torch.randint(2, (400, 1), generator=generator).float()
+    for metric, name in (("hits@20", "ogbl-ddi"), ("hits@50", "ogbl-collab")):
+        ours = score(metric, outputs, y, "binary")
+        assert 0 < ours < 1
+        assert score(metric, outputs, y, "binary", name) == ours
+
+    outputs, y = torch.randn(50, 128, generator=generator), torch.randint(2, (50, 128), generator=generator).float()
+    ours = score("average_precision", outputs, y, "multilabel")
+    assert score("average_precision", outputs, y, "multilabel", "ogbg-molpcba") == pytest.approx(ours)
+
+
+def test_it_is_ogb_that_scores(monkeypatch, tox21):
+    outputs, y = tox21
+    monkeypatch.setattr(type(ogb.evaluator("ogbg-moltox21")), "eval", lambda self, given: {"rocauc": 0.125})
+    task = create_task("graph", "multilabel", "roc_auc", "ogbg-moltox21")
+    assert task.metrics(outputs, y) == {"roc_auc": 0.125}
+    assert create_task("graph", "multilabel", "roc_auc").metrics(outputs, y)["roc_auc"] != 0.125
+
+
+def test_every_protocol_of_ogb_is_scored_by_ogb():
+    cards = [DATASETS.card(name) for name in DATASETS.names()]
+    named = {(card.name, p.evaluator, p.metric) for card in cards for p in card.protocols.values() if p.evaluator}
+    assert {name for name, _, _ in named} == {card.name for card in cards if card.family == "ogb"}
+    for name, evaluator, metric in named:
+        card = DATASETS.card(name)
+        outputs = torch.randn(200, card.num_outputs, generator=torch.Generator().manual_seed(6))
+        y = (torch.arange(200).unsqueeze(1) + torch.arange(card.num_outputs)) % 2
+        y = y[:, 0] if card.target == "multiclass" else y.float()
+        found = create_task("graph", card.target, metric, evaluator).metrics(outputs, y)[metric]
+        assert found == pytest.approx(score(metric, outputs, y, card.target), rel=1e-6)
+
+
+def test_what_ogb_cannot_score(tox21):
+    outputs, y = tox21
+    with pytest.raises(ConfigError, match="OGB scores ogbg-moltox21 by roc_auc, not by average_precision"):
+        score("average_precision", outputs, y, "multilabel", "ogbg-moltox21")
+    with pytest.raises(ConfigError, match="OGB has no set 'ogbg-moltox22'"):
+        score("roc_auc", outputs, y, "multilabel", "ogbg-moltox22")
+    with pytest.raises(ConfigError, match="'moltox21' is no name of an OGB set"):
+        score("roc_auc", outputs, y, "multilabel", "moltox21")
+    with pytest.raises(DataError, match="OGB cannot score ogbg-moltox21: No positively labeled data"):
+        score("roc_auc", outputs, torch.zeros(ROWS, 12), "multilabel", "ogbg-moltox21")
+    with pytest.raises(DataError, match="should be 12 but 3 given"):
+        score("roc_auc", outputs[:, :3], y[:, :3], "multilabel", "ogbg-moltox21")
 
 
 # --- losses ---
@@ -149,6 +293,23 @@ def test_missing_labels_do_not_enter_the_loss(multilabel):
     y[::2] = float("nan")
     found = create_task("graph", "multilabel", "roc_auc").loss(outputs, Batch(Data(y=y)))
     assert torch.allclose(found, F.binary_cross_entropy_with_logits(outputs[1::2], y[1::2]))
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse", "nmse"])
+def test_missing_targets_do_not_enter_the_loss(regression, metric):
+    outputs, y = regression
+    y[::2] = float("nan")
+    found = create_task("graph", "regression", metric).loss(outputs, Batch(Data(y=y)))
+    assert torch.allclose(found, (F.l1_loss if metric == "mae" else F.mse_loss)(outputs[1::2], y[1::2]))
+
+
+@pytest.mark.parametrize(("target", "metric"), [("multilabel", "roc_auc"), ("regression", "mae")])
+def test_a_batch_without_a_label_teaches_nothing(regression, target, metric):
+    outputs = regression[0].requires_grad_()
+    loss = create_task("graph", target, metric).loss(outputs, Batch(Data(y=torch.full((ROWS, 2), float("nan")))))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not outputs.grad.any()
 
 
 def test_one_column_of_targets_may_be_flat(regression, multilabel):
@@ -255,6 +416,30 @@ def test_collect_weighs_batches_by_rows(many):
     assert loss == pytest.approx(whole_loss, rel=1e-5)
     assert loss == pytest.approx(F.cross_entropy(outputs, y).item(), rel=1e-5)
     assert sorted(y.tolist()) == sorted(all_y.tolist())
+
+
+def test_collect_weighs_batches_by_known_labels():
+    """Twelve graphs in batches of five, two thirds of the first batch's labels missing."""
+    y = torch.randint(2, (12, 2), generator=torch.Generator().manual_seed(7)).float()
+    y[:4, 0], y[:3, 1] = float("nan"), float("nan")
+    graphs = [Data(x=torch.randn(3, 2), y=row.unsqueeze(0)) for row in y]
+    split = Split(0, torch.arange(12), torch.arange(12), torch.arange(12))
+
+    class Means(nn.Module):
+        def forward(self, x, batch):
+            return torch.stack([x[batch == i].mean(0) for i in range(int(batch.max()) + 1)])
+
+    task, bundle = create_task("graph", "multilabel", "roc_auc"), bundle_of("graph", graphs, [split])
+    outputs, targets, loss = collect(task, Means(), task.loader(bundle, split, "val", 5))
+    known = ~targets.isnan()
+    assert loss == pytest.approx(F.binary_cross_entropy_with_logits(outputs[known], targets[known]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["edge-dependent-node", "link", "distinguish"])
+def test_a_task_without_training_is_said_in_one_line(name):
+    with pytest.raises(ConfigError, match=f"models are not trained on {name} tasks yet, only on node, ") as caught:
+        create_task(name, "binary", "roc_auc")
+    assert "\n" not in str(caught.value)
 
 
 # --- calling a model ---
