@@ -5,6 +5,7 @@ A key that a schema does not know is an error, so that a typo in a card never pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -189,6 +190,7 @@ class Claim(_Schema):
         tolerance: how far a number may be off; whole numbers must be equal unless it is given.
         protocols: those that it holds for; empty: all.
         warn: a leak or error that spoils comparisons: ``gnnzoo run`` says it.
+        unless: settings with which a run need not say it, such as ``{data.undirected: true}``.
     """
 
     says: str
@@ -197,6 +199,7 @@ class Claim(_Schema):
     tolerance: float = Field(0.0, ge=0)
     protocols: list[Name] = []
     warn: bool = False
+    unless: Section = {}
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
@@ -281,9 +284,20 @@ class DatasetCard(Card):
                     raise ValueError(f"health: {name!r} is not among protocols")
         return self
 
-    def warnings(self, protocol: str) -> list[str]:
-        """Return what whoever uses a protocol must be told: leaks, errors, selection on test."""
-        said = [c.text for c in self.health if c.warn and (not c.protocols or protocol in c.protocols)]
+    def warnings(self, protocol: str, settings: Mapping[str, Any] | None = None) -> list[str]:
+        """Return what whoever uses a protocol must be told: leaks, errors, selection on test.
+
+        Args:
+            protocol: one of the card's.
+            settings: of the run, by dotted key; they can make a note superfluous.
+        """
+        said = [
+            claim.text
+            for claim in self.health
+            if claim.warn
+            and (not claim.protocols or protocol in claim.protocols)
+            and not any((settings or {}).get(key) == value for key, value in claim.unless.items())
+        ]
         if self.protocols[protocol].selection == "on-test":
             said.append("this protocol selects on test; its numbers are never ranked beside clean ones")
         return said + [f"no leaderboard ranks models by it: {self.unranked}"] * bool(self.unranked)

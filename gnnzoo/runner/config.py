@@ -418,7 +418,6 @@ def resolve(
     methods = (("model", model_card), ("strategy", strategy_card))
     protocol = _protocol(dataset_card, in_name or protocol, methods, notes)
     benchmark = f"{dataset_card.name}@{protocol}"
-    notes += [f"{benchmark}: {text}" for text in dataset_card.warnings(protocol)]
     dataset, content = DATASETS.canonical(dataset), ""
     if dataset_card.family == "own":
         content = dataset_card.protocols[protocol].digest + dataset_card.protocols[protocol].hash
@@ -456,6 +455,8 @@ def resolve(
 
     for section, schema in _SCHEMAS.items():
         sections[section] = check(schema, sections[section], section).model_dump()
+    said = dataset_card.warnings(protocol, dict(flatten(sections)))
+    notes += [f"{benchmark}: {text}" for text in said]
     complaint = TrainConfig(**sections["train"]).complain()
     if complaint:
         raise ConfigError(complaint)

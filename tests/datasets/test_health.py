@@ -154,6 +154,9 @@ def test_cards_say_what_must_be_said():
     assert found.warnings("p") == ["leaks", "no leaderboard ranks models by it: a surrogate"]
     assert found.warnings("q")[:2] == ["leaks", "q leaks"]
     assert "selects on test" in found.warnings("q")[2]
+    directed = card(health=[{"says": "directed", "warn": True, "unless": {"data.undirected": True}}])
+    assert directed.warnings("p") == directed.warnings("p", {"data.undirected": False}) == ["directed"]
+    assert directed.warnings("p", {"data.undirected": True}) == []
     with pytest.raises(ValidationError, match="'r' is not among protocols"):
         card(health=[{"says": "x", "protocols": ["r"]}])
     with pytest.raises(ValidationError, match="splits must be 1 or more"):
