@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 from gnnzoo.cards import DatasetCard
 from gnnzoo.datasets.bundle import Split
-from gnnzoo.datasets.heterogeneous import columns
+from gnnzoo.datasets.number_files import read_columns
 from gnnzoo.datasets.raw import RawFiles
 
 __all__ = ["load"]
@@ -36,7 +36,7 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HeteroData,
     labels = protocol.removeprefix("heco-")
     splits = [f"{part}_{labels}.npy" for part in ("train", "val", "test")]
     with files.layout([file for file in card.files if "_" not in file or "feat" in file] + splits) as folder:
-        relations = {path.stem: columns(path, "ii", card.name) for path in sorted(folder.glob("??.txt"))}
+        relations = {path.stem: read_columns(path, "ii", card.name) for path in sorted(folder.glob("??.txt"))}
         features = {path.name[0]: _features(path) for path in sorted(folder.glob("?_feat.npz"))}
         y = torch.from_numpy(np.load(folder / "labels.npy").astype(np.int64))
         split = Split(0, *(torch.from_numpy(np.load(folder / name)) for name in splits))

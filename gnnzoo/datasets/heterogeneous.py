@@ -1,61 +1,16 @@
-"""What the families of heterogeneous graphs share: tables of numbers in text files, and measures of their oddities."""
+"""What the families of heterogeneous graphs share: measures of their oddities."""
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gnnzoo.datasets.bundle import Bundle, label_store
 from gnnzoo.datasets.raw import RawFiles
-from gnnzoo.errors import DataError
 
-__all__ = ["columns", "duplicate_edges", "isolated", "label_sizes", "one_way", "self_loops", "zero_features"]
-
-_NUMBERS: dict[str, type] = {"i": int, "f": float}
-
-
-def columns(path: Path, kinds: str, dataset: str) -> list[np.ndarray]:
-    """Read a table of numbers, one row a line, separated by tabs or spaces.
-
-    Args:
-        path: the text file.
-        kinds: one letter a column: ``i`` for integers (int64), ``f`` for real numbers (float64).
-        dataset: who is told of in errors.
-
-    Returns:
-        the columns, each ``[lines]``.
-
-    Raises:
-        DataError: the file is empty, or a line holds something else.
-    """
-    names = [f"{kind}8" for kind in kinds]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy warns of files without a line
-            table = np.loadtxt(path, dtype=",".join(names), comments=None, ndmin=1)
-    except ValueError:
-        raise DataError(f"{dataset}: {_first_bad_line(path, kinds)}") from None
-    if not len(table):
-        raise DataError(f"{dataset}: {path.name} is empty")
-    return [np.ascontiguousarray(table[name]) for name in table.dtype.names or ()]
-
-
-def _first_bad_line(path: Path, kinds: str) -> str:
-    with open(path, errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            words = line.split()
-            try:
-                good = not words or bool([_NUMBERS[k](word) for k, word in zip(kinds, words, strict=True)])
-            except ValueError:
-                good = False
-            if not good:
-                return f"{path.name} line {number} must hold {len(kinds)} numbers, not {line.strip()[:60]!r}"
-    return f"{path.name} is no table of {len(kinds)} numbers a line"
+__all__ = ["duplicate_edges", "isolated", "label_sizes", "one_way", "self_loops", "zero_features"]
 
 
 def isolated(bundle: Bundle, files: RawFiles) -> dict[str, int]:

@@ -18,7 +18,7 @@ from torch_geometric.data import HeteroData, download_url
 
 from gnnzoo.cards import DatasetCard
 from gnnzoo.datasets.bundle import Bundle, Split, label_store
-from gnnzoo.datasets.heterogeneous import columns
+from gnnzoo.datasets.number_files import read_columns
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import DataError
 
@@ -206,7 +206,7 @@ def _features(text: bytes) -> np.ndarray | None:
 
 def _links(path: Path, info: _Info, nodes: _Nodes, data: HeteroData, card: DatasetCard) -> None:
     """Read ``source, target, relation, weight``; as in PyG, weights that are all 1 are left out."""
-    source, target, relation, weight = columns(path, "iiif", card.name)
+    source, target, relation, weight = read_columns(path, "iiif", card.name)
     size, number = len(nodes.kind), max(info.links) + 1
     inside = (np.minimum(source, target) >= 0) & (np.maximum(source, target) < size)
     inside &= np.isin(relation, list(info.links))

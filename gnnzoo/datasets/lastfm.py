@@ -10,7 +10,7 @@ from torch_geometric.data import HeteroData
 
 from gnnzoo.cards import DatasetCard
 from gnnzoo.datasets.bundle import Bundle, Split
-from gnnzoo.datasets.heterogeneous import columns
+from gnnzoo.datasets.number_files import read_columns
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import DataError
 
@@ -34,9 +34,9 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HeteroData,
         DataError: a file is missing or damaged, or a line of it does not fit.
     """
     with files.layout(list(card.files)) as folder:
-        user, artist, _ = columns(folder / "user_artist.dat", "iii", card.name)
-        friends = columns(folder / "user_user.dat", "ii", card.name)
-        tagged, tag = columns(folder / "artist_tag.dat", "ii", card.name)
+        user, artist, _ = read_columns(folder / "user_artist.dat", "iii", card.name)
+        friends = read_columns(folder / "user_user.dat", "ii", card.name)
+        tagged, tag = read_columns(folder / "artist_tag.dat", "ii", card.name)
         with np.load(folder / "train_val_test_idx.npz") as stored:
             parts = [stored[f"{part}_idx"] for part in ("train", "val", "test")]
     users, artists = np.concatenate([user, *friends]), np.concatenate([artist, tagged])

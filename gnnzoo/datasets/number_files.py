@@ -8,7 +8,7 @@ import numpy as np
 
 from gnnzoo.errors import DataError
 
-__all__ = ["bad_line", "parse_lists", "read_lists", "read_table"]
+__all__ = ["bad_line", "parse_lists", "read_columns", "read_lists", "read_table"]
 
 _LINE, _ZERO, _NINE = b"\n09"
 _DIGITS = 18
@@ -54,25 +54,26 @@ def parse_lists(text: bytes, separator: str, where: str) -> tuple[np.ndarray, np
     return numbers, np.diff(np.flatnonzero(characters[stops] == _LINE), prepend=-1)
 
 
-def read_table(path: Path, name: str, header: int = 0) -> np.ndarray:
+def read_table(path: Path, name: str, header: int = 0, columns: int = 0) -> np.ndarray:
     """Read numbers in columns with white space between them, ``[num_lines, num_columns]``, float64.
 
     Args:
         path: the file.
         name: the dataset's, for messages.
         header: how many lines to skip.
+        columns: how many there must be; 0: as many as in the first line.
 
     Raises:
-        DataError: a field is not a finite number, or lines have different numbers of fields.
+        DataError: a field is not a finite number, lines have different numbers of fields, or there is no line.
     """
     try:
         table = np.loadtxt(path, ndmin=2, comments=None, skiprows=header)
-        if table.size and np.isfinite(table).all():
+        if table.size and np.isfinite(table).all() and columns in (0, table.shape[1]):
             return table
     except ValueError:
         pass  # NumPy counts the lines sometimes from 0 and sometimes from 1
     where = f"{name}: {path.name}"
-    fields = 0
+    fields = columns
     for line, text in enumerate(path.read_text(errors="replace").splitlines()):
         row = text.split()
         if line < header or not row:
@@ -84,6 +85,27 @@ def read_table(path: Path, name: str, header: int = 0) -> np.ndarray:
             if not _is_number(field):
                 raise bad_line(where, line, f"{field[:40]!r} is not a number")
     raise DataError(f"{where} holds no numbers")
+
+
+def read_columns(path: Path, kinds: str, name: str) -> list[np.ndarray]:
+    """Read a table of known columns, each ``[num_lines]``.
+
+    Args:
+        path: the file.
+        kinds: one letter a column: ``i`` for whole numbers (int64), ``f`` for real ones (float64).
+        name: the dataset's, for messages.
+
+    Raises:
+        DataError: see :func:`read_table`; or a whole number is none.
+    """
+    table = read_table(path, name, columns=len(kinds))
+    found = []
+    for column, kind in zip(table.T, kinds, strict=True):
+        if kind == "i" and (column % 1 != 0).any():
+            row = int((column % 1 != 0).argmax())
+            raise DataError(f"{name}: {path.name} row {row + 1}: {column[row]:g} is not a whole number")
+        found.append(np.ascontiguousarray(column, dtype=np.int64 if kind == "i" else np.float64))
+    return found
 
 
 def _is_number(text: str) -> bool:
