@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,9 @@ def read_table(path: Path, name: str, header: int = 0, columns: int = 0) -> np.n
         DataError: a field is not a finite number, lines have different numbers of fields, or there is no line.
     """
     try:
-        table = np.loadtxt(path, ndmin=2, comments=None, skiprows=header)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file without a line
+            table = np.loadtxt(path, ndmin=2, comments=None, skiprows=header)
         if table.size and np.isfinite(table).all() and columns in (0, table.shape[1]):
             return table
     except ValueError:
