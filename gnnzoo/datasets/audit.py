@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from gnnzoo.cards import DatasetCard
-from gnnzoo.datasets.bundle import Bundle
+from gnnzoo.datasets.bundle import Bundle, label_store
 from gnnzoo.datasets.health import agrees, edge_homophily, measure
 from gnnzoo.datasets.load import build_dataset
 from gnnzoo.datasets.raw import RawFiles
@@ -82,6 +84,8 @@ def _protocol(card: DatasetCard, protocol: str, root: str | os.PathLike[str] | N
         yield Finding(where, "loads", "splits disjoint, edges and labels in range", str(error), False)
         return
     found = f"{len(bundle.splits)} splits disjoint, edges and labels in range"
+    if bundle.splits:
+        yield Finding(where, "split sizes, seeds", says.summary, _splits(bundle), None)
     yield Finding(where, "loads", f"{says.splits} splits disjoint, edges and labels in range", found, True)
     yield from _counts(card, bundle, where)
     for what, stored, now in (("data digest", says.digest, bundle.digest), ("splits hash", says.hash, bundle.hash)):
@@ -94,6 +98,17 @@ def _protocol(card: DatasetCard, protocol: str, root: str | os.PathLike[str] | N
         if claim.measure and (protocol in claim.protocols or (default and not claim.protocols)):
             value = measure(claim, bundle, files)
             yield Finding(where, claim.text, claim.value, value, agrees(claim.value, value, claim.tolerance))
+
+
+def _splits(bundle: Bundle) -> str:
+    """Return sizes (train/val/test), how many rows are in some part, and where the splits come from, in words."""
+    sizes = {f"{len(s.train)}/{len(s.val)}/{len(s.test)}" for s in bundle.splits}
+    used = [len(torch.cat([s.train, s.val, s.test, *s.extra.values()]).unique()) for s in bundle.splits]
+    rows = len(bundle.graphs) if isinstance(bundle.data, list) else len(label_store(bundle.data).y)
+    span = " to ".join(map(str, sorted({min(used), max(used)})))
+    seeds = [split.seed for split in bundle.splits]
+    drawn = "stored" if None in seeds else f"seeds {min(seeds)}-{max(seeds)}"  # type: ignore[type-var]
+    return f"{', '.join(sorted(sizes)[:3])}{', ...' if len(sizes) > 3 else ''}; {span} of {rows} rows; {drawn}"
 
 
 def _counts(card: DatasetCard, bundle: Bundle, where: str) -> Iterator[Finding]:

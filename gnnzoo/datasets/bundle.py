@@ -36,6 +36,7 @@ class Split:
         test: indices to report.
         extra: further parts to report beside test, by name, such as in-distribution test graphs (``test_id``) or the
             homophilic half of the test nodes; they may overlap test, never train or val.
+        seed: what it was drawn from; None: it comes from a file, or is part of how the data were made.
     """
 
     index: int
@@ -43,11 +44,17 @@ class Split:
     val: Tensor
     test: Tensor
     extra: dict[str, Tensor] = field(default_factory=dict, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("train", "val", "test"):
             object.__setattr__(self, name, _sorted(getattr(self, name)))
         object.__setattr__(self, "extra", {name: _sorted(part) for name, part in self.extra.items()})
+
+    def among(self, rows: Tensor) -> Split:
+        """Return the split of which this one, of ``0 .. len(rows) - 1``, numbers the rows."""
+        extra = {name: rows[part] for name, part in self.extra.items()}
+        return Split(self.index, rows[self.train], rows[self.val], rows[self.test], extra=extra, seed=self.seed)
 
     @property
     def hash(self) -> str:

@@ -91,7 +91,7 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HeteroData,
     for seed in range(card.protocols[protocol].splits):
         drawn = learnt[torch.from_numpy(np.random.RandomState(seed).permutation(len(learnt)))]
         val = int(_VALIDATION * len(learnt))
-        splits.append(Split(seed, drawn[val:], drawn[:val], parts[_TEST[protocol]], extra=extra))
+        splits.append(Split(seed, drawn[val:], drawn[:val], parts[_TEST[protocol]], extra=extra, seed=seed))
     return data, splits
 
 

@@ -80,4 +80,4 @@ def _fixed(index: int, parts: dict[str, Any], y: np.ndarray, validate: bool) -> 
         each = int(0.2 * len(test) / len(np.unique(y)))
         val = np.concatenate([rng.permutation(test[y[test] == label])[:each] for label in np.unique(y)])
         test = np.setdiff1d(test, val)
-    return Split(index, *map(torch.from_numpy, (train, val, test)))
+    return Split(index, *map(torch.from_numpy, (train, val, test)), seed=index if validate else None)

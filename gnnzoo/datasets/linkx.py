@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.lib import format as npy
-from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.datasets import LINKXDataset
 
@@ -46,13 +44,10 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[Data, list[
     number = card.protocols[protocol].splits
     known = (graph.y >= 0).nonzero().flatten()
     if protocol == "random-50-25-25":
-        return graph, _among(known, uniform(len(known), (0.5, 0.25), number))
-    return graph, _among(known, per_class(graph.y[known], (0.48, 0.32), number))
-
-
-def _among(nodes: Tensor, splits: Iterable[Split]) -> list[Split]:
-    """Turn splits of ``0 .. len(nodes) - 1`` into splits of ``nodes``."""
-    return [Split(split.index, nodes[split.train], nodes[split.val], nodes[split.test]) for split in splits]
+        drawn = uniform(len(known), (0.5, 0.25), number)
+    else:
+        drawn = per_class(graph.y[known], (0.48, 0.32), number)
+    return graph, [split.among(known) for split in drawn]
 
 
 def read_splits(path: Path, name: str) -> list[Split]:

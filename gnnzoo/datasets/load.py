@@ -61,7 +61,7 @@ def load_dataset(
 
     def build() -> dict[str, Any]:
         bundle = build_dataset(card, protocol, files, **params)
-        splits = [(split.train, split.val, split.test, split.extra) for split in bundle.splits]
+        splits = [(split.train, split.val, split.test, split.extra, split.seed) for split in bundle.splits]
         changed = bundle.card.model_dump(include=set(_MEASURED))
         return {"data": bundle.data, "splits": splits, "digest": bundle.digest, "files": files.used, "card": changed}
 
@@ -79,7 +79,7 @@ def load_dataset(
         if not files.used and any(built["files"][name] != sha for name, sha in files.check(built["files"]).items()):
             path.unlink(missing_ok=True)
             built = cache.fetch(path, build)
-    splits = [Split(i, *parts, extra=extra) for i, (*parts, extra) in enumerate(built["splits"])]
+    splits = [Split(i, *parts, extra=extra, seed=seed) for i, (*parts, extra, seed) in enumerate(built["splits"])]
     measured = DatasetCard.model_validate(card.model_dump(by_alias=True) | built["card"])
     bundle = Bundle(measured, protocol, built["data"], splits, built["digest"], params)
     if params == validate(loader, {}, "dataset", skip=SKIP):

@@ -171,7 +171,7 @@ def _drawn(own: _Own) -> list[Split]:
         drawn = rules.per_class(own.strata, (0.6, 0.2), 10)
     else:
         drawn = rules.uniform(len(own.rows), (0.6, 0.2), 10)
-    return [Split(s.index, own.rows[s.train], own.rows[s.val], own.rows[s.test]) for s in drawn]
+    return [split.among(own.rows) for split in drawn]
 
 
 def _read(path: str, name: str) -> _Own:

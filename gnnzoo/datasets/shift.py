@@ -37,12 +37,13 @@ def load_size_shift(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[
     used = 1000 if len(small) > 1000 else 500
     splits = []
     for index in range(card.protocols[protocol].splits):
-        order = np.random.RandomState(_FIRST_SEED + index).permutation(small)
+        seed = _FIRST_SEED + index
+        order = np.random.RandomState(seed).permutation(small)
         known, rest = order[:used], order[used:]
         fold = -(-len(known) // 5)
         parts = [known[fold:], known[:fold], np.concatenate([rest, large])]
         extra = {"small": torch.from_numpy(rest), "large": torch.from_numpy(large)} if len(rest) else {}
-        splits.append(Split(index, *map(torch.from_numpy, parts), extra=extra))
+        splits.append(Split(index, *map(torch.from_numpy, parts), extra=extra, seed=seed))
     return graphs, splits
 
 

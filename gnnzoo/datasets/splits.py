@@ -45,7 +45,7 @@ def by_name(protocol: str, y: Tensor, num_splits: int) -> list[Split]:
 
 
 def _split(index: int, *parts: np.ndarray) -> Split:
-    return Split(index, *map(torch.from_numpy, parts))
+    return Split(index, *map(torch.from_numpy, parts), seed=index)
 
 
 def _generator(seed: int) -> np.random.RandomState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[Data],
     splits = []
     for i, test in enumerate(folds):
         val = test if protocol == "gin-10fold" else folds[(i + 1) % len(folds)]
-        splits.append(_split(i, len(y), val, test))
+        splits.append(dataclasses.replace(_split(i, len(y), val, test), seed=0))
     return graphs, splits
 
 
