@@ -26,13 +26,17 @@ check: $(VENV)/.dev ## what CI checks without running anything
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(RUN) tools/tables.py --check
+	$(RUN) -m gnnzoo reproduce results=leaderboards/results --check
+	$(RUN) -m gnnzoo leaderboard render --check
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-tables: $(VENV)/.base ## write the generated tables again
+tables: $(VENV)/.base ## write README's tables, the leaderboards and the page of reproductions again
 	$(RUN) tools/tables.py
+	$(RUN) -m gnnzoo reproduce results=leaderboards/results --write
+	$(RUN) -m gnnzoo leaderboard render
 
 benchmark: $(VENV)/.base ## CPU seconds per step, next to plain formulations; fails below the promised ratios
 	$(RUN) tools/benchmark.py

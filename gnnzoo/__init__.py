@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "bench": "gnnzoo.runner.bench",
     "check_model": "gnnzoo.testing",
     "create_model": "gnnzoo.models.build",
     "list_datasets": "gnnzoo.registry",
@@ -18,7 +19,9 @@ _HOME = {
     "load_reference": "gnnzoo.models.build",
     "register_dataset": "gnnzoo.registry",
     "register_model": "gnnzoo.models.build",
+    "reproduce": "gnnzoo.runner.reproduce",
     "run": "gnnzoo.runner",
+    "standings": "gnnzoo.runner.standings",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

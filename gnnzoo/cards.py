@@ -328,7 +328,11 @@ class DatasetCard(Card):
 
 
 class SuiteCard(Card):
-    """``configs/suites/<name>.yaml``: models and benchmarks that are run and shown together."""
+    """``configs/suites/<name>.yaml``: models and benchmarks that are run and shown together.
+
+    Models are names or globs: ``"*"`` stands for all that fit, also those that are registered later. Benchmarks are
+    ``dataset@protocol``. What does not fit a benchmark is left out there, and one that no model fits waits for a model.
+    """
 
     models: list[str] = Field(min_length=1)
     benchmarks: list[str] = Field(min_length=1)

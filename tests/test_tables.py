@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gnnzoo.leaderboard import Store
-from gnnzoo.leaderboard.shipped import boards
+from gnnzoo.leaderboard.boards import boards
 from gnnzoo.registry import DATASETS, MODELS
 from gnnzoo.runner.config import resolve
 
@@ -30,6 +31,20 @@ def test_the_tables_equal_what_they_are_made_of():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_leaderboards_equal_the_records():
+    command = [sys.executable, "-m", "gnnzoo", "leaderboard", "render", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_links_of_the_leaderboards_lead_somewhere():
+    pages = sorted((ROOT / "leaderboards").glob("*.md"))
+    assert pages
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), (page.name, target)
+
+
 def test_a_changed_table_is_noticed():
     tool = load_tool()
     text = "a\n<!-- table: models -->\nold\n<!-- end -->\nb"
@@ -47,11 +62,10 @@ def test_every_dataset_is_in_its_table():
 def test_committed_records_are_complete():
     """A table shows whole protocols, a record per cell."""
     store = Store(RESULTS)
-    for board in boards(store, lambda model, benchmark: resolve(model, benchmark).hash):
-        for model, records in board.groups.items():
-            protocol = DATASETS.card(board.benchmark.split("@")[0]).protocols[board.benchmark.split("@")[1]]
-            assert len({r.key.split_hash for r in records}) == protocol.splits, (board.benchmark, model)
-            assert len({(r.key.split_hash, r.key.seed) for r in records}) == len(records)
+    for board in boards(store, None, None, lambda model, benchmark: resolve(model, benchmark).hash):
+        assert board.rows
+        assert all(row.complete for row in board.rows), board.benchmark
+        assert not board.apart, board.benchmark
 
 
 def test_committed_records_have_their_configuration_and_parameter_count():

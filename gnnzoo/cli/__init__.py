@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import gnnzoo
-from gnnzoo.cli import data, show
+from gnnzoo.cli import bench, data, leaderboard, reproduce, show, verify
 from gnnzoo.errors import ConfigError, GnnzooError, Interrupted
 from gnnzoo.runner.config import parse_arguments
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data.app, name="data")
+app.add_typer(leaderboard.app, name="leaderboard")
 
 Arguments = Annotated[list[str] | None, typer.Argument(help="key=value ...", show_default=False)]
 
@@ -133,6 +134,11 @@ def predict(
             raise ConfigError(f"{key}= is missing: gnnzoo predict model.pt dataset=texas out=predictions.csv")
     rows = write_predictions(model, **values)
     typer.echo(f"{rows} predictions in {values['out']}")
+
+
+app.command("bench")(bench.command)
+app.command("reproduce")(reproduce.command)
+app.command("verify")(verify.command)
 
 
 def main() -> None:

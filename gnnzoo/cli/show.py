@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gnnzoo.cards import METRICS, DatasetCard, ModelCard, StrategyCard, SuiteCard, _MethodCard
+from gnnzoo.cards import DatasetCard, ModelCard, StrategyCard, SuiteCard, _MethodCard
 from gnnzoo.errors import ConfigError, UnknownNameError, closest
 from gnnzoo.places import data_roots, missing
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, Registry
@@ -24,7 +24,7 @@ from gnnzoo.runner.config import RESERVED, DataConfig, TrainConfig, flatten
 from gnnzoo.signature import parameters, type_name
 
 if TYPE_CHECKING:
-    from gnnzoo.leaderboard.table import Row
+    from gnnzoo.leaderboard.boards import Row
     from gnnzoo.runner.estimate import Estimate
     from gnnzoo.runner.grid import RunResult
     from gnnzoo.runner.planning import Plan
@@ -315,15 +315,16 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def result(found: RunResult) -> None:
     """Print the table of a run, one per benchmark, best first."""
-    from gnnzoo.leaderboard.table import compare
+    from gnnzoo.leaderboard.boards import compare
 
     for benchmark in dict.fromkeys(c.benchmark for c in found.plan.configs):
-        configs = [c for c in found.plan.configs if c.benchmark == benchmark]
-        groups = {c.model: found.of(c) for c in configs}
-        cards = {c.model: MODELS.card(c.model).published.get(benchmark) for c in configs}
-        rows = compare(groups, {m: p for m, p in cards.items() if p is not None})
+        groups = {c.model: found.of(c) for c in found.plan.configs if c.benchmark == benchmark}
+        groups = {model: records for model, records in groups.items() if records}
+        if not groups:
+            continue
+        published = {m: p for m in groups if (p := MODELS.card(m).published.get(benchmark)) is not None}
         metric = next(iter(groups.values()))[0].result.metric
-        console().print(comparison(benchmark, metric, rows))
+        console().print(comparison(benchmark, metric, compare(groups, published)))
     console().print(f"records in {found.plan.execution.results}" + _drawn(found), markup=False)
 
 
@@ -334,31 +335,22 @@ def _drawn(found: RunResult) -> str:
 
 def comparison(benchmark: str, metric: str, rows: Sequence[Row]) -> Table:
     """Return the table of one benchmark: mean ± 95 % interval, and the paired test against the best."""
-    from gnnzoo.leaderboard.table import in_unit
+    from gnnzoo.leaderboard.table import difference_text, mean_text, metric_text, published_text, unit
 
-    percent = " %" if METRICS[metric].percent else ""
-    sign = "" if METRICS[metric].higher_is_better else ", lower is better"
     first = rows[0]
-    unit = "splits" if first.splits > 1 else "seeds"
-    lines = []
-    for row in rows:
-        summary = row.summary
-        mean = f"{in_unit(summary.mean, metric):.2f}"
-        if summary.half_width is not None:
-            mean += f" ± {in_unit(summary.half_width, metric):.2f}"
-        against = ""
-        if row.against_best is not None:
-            against = f"{in_unit(row.against_best.difference, metric):+.2f}"
-            if row.p_holm is not None:
-                against += f" (p {'< 0.001' if row.p_holm < 0.001 else f'= {row.p_holm:.3f}'})"
-        lines.append(
-            [row.label, mean, str(summary.n), against or "best", f"{row.parameters:,}"]
-            + [f"{1000 * row.seconds_per_epoch:.1f}", _published(row.published) if row.published else ""]
-        )
-    how = "corrected resampled t-test" if first.splits > 1 else "paired t-test"
-    columns = ["model", f"{metric}{percent} ± 95 % CI", unit, "to the best", "parameters"]
-    title = f"{benchmark}: test {metric}{sign}" + (f"; to the best: {how}, Holm" if len(rows) > 1 else "")
-    shown = table([*columns, "CPU ms/epoch", "published"], lines, title, (1, 2, 4, 5, 6))
+    several = first.splits > 1
+    devices = {row.device for row in rows}
+    lines = [
+        [row.label, mean_text(row.summary, metric), str(row.summary.n)]
+        + [difference_text(row, metric) or ("best" if row is first else ""), f"{row.parameters:,}"]
+        + [f"{1000 * row.seconds_per_epoch:.1f}", published_text(row.published)]
+        for row in rows
+    ]
+    columns = ["model", f"{metric}{unit(metric)} ± 95 % CI", "splits" if several else "seeds", "to the best"]
+    columns += ["parameters", f"{'/'.join(sorted(devices))} ms/epoch", "published"]
+    how = "corrected resampled t-test" if several else "paired t-test"
+    title = f"{benchmark}: test {metric_text(metric)}" + (f"; to the best: {how}, Holm" if len(rows) > 1 else "")
+    shown = table(columns, lines, title, (1, 2, 4, 5, 6))
     if not any(row.published for row in rows):
         shown.columns.pop(6)
     if len(rows) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 __all__ = ["SCHEMA", "Cost", "Key", "Record", "Result", "upgrade"]
 
@@ -61,6 +61,17 @@ class Cost(_Part):
     python: str
     commit: str | None = None
     date: str
+    origin: str | None = Field(
+        None, description="where a record comes from that was not made here; see leaderboard add"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_origin(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``origin`` out where there is none: lines from before the field was there are written the same."""
+        written: dict[str, Any] = write(self)
+        if self.origin is None:
+            written.pop("origin", None)
+        return written
 
 
 class Record(_Part):

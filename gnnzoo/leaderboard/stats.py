@@ -7,11 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats would take longer to import than to use
+from scipy.special import chdtrc, fdtrc, stdtr, stdtrit  # scipy.stats would take longer to import than to use
 
 from gnnzoo.leaderboard.record import Record
 
-__all__ = ["Paired", "Summary", "holm", "mean_over_seeds", "paired_test", "summarize"]
+__all__ = [
+    "Friedman",
+    "Paired",
+    "Summary",
+    "cliques",
+    "critical_difference",
+    "friedman",
+    "holm",
+    "mean_over_seeds",
+    "mid_ranks",
+    "paired_test",
+    "summarize",
+    "wilcoxon_test",
+]
+
+_ROUNDING = 1e-12
+"""Numbers that differ by less, relative to the values they are made of, differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,17 @@ class Paired:
     p_value: float | None
     """Two-sided; None where it cannot be computed (n = 1, or all differences equal and not zero)."""
     n: int
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Whether several models differ at all, over several benchmarks."""
+
+    chi2: float
+    p_value: float
+    f: float
+    """Iman and Davenport's statistic, which is less conservative."""
+    p_f: float
 
 
 def summarize(values: Sequence[float]) -> Summary:
@@ -83,14 +110,101 @@ def paired_test(first: Mapping[str, float], second: Mapping[str, float], test_to
     n = len(shared)
     if n == 0:
         return None
-    d = np.array([first[u] - second[u] for u in shared])
-    mean = float(d.mean())
+    d, mean, scale = _differences(first, second, shared)
     if n == 1:
         return Paired(mean, None, 1)
     variance = float(d.var(ddof=1)) * (1 / n + (test_to_train or 0.0))
-    if variance == 0:
-        return Paired(mean, 1.0 if mean == 0 else None, n)
+    if variance <= (_ROUNDING * scale) ** 2:
+        return Paired(mean, 1.0 if abs(mean) <= _ROUNDING * scale else None, n)
     return Paired(mean, float(2 * stdtr(n - 1, -abs(mean) / math.sqrt(variance))), n)
+
+
+def _differences(
+    first: Mapping[str, float], second: Mapping[str, float], shared: Sequence[str]
+) -> tuple[np.ndarray, float, float]:
+    """Return the differences, their mean and the size of what they were taken of."""
+    pairs = np.array([(first[u], second[u]) for u in shared])
+    d = pairs[:, 0] - pairs[:, 1]
+    return d, float(d.mean()), float(np.abs(pairs).max())
+
+
+def wilcoxon_test(first: Mapping[str, float], second: Mapping[str, float]) -> Paired | None:
+    """Compare two models by Wilcoxon's signed-rank test on the units that both have; see :func:`paired_test`.
+
+    Zero differences count half for either side (Demšar, 2006, section 3.1.3). With few units the p-value is exact.
+    """
+    from scipy.stats import wilcoxon  # a second, and few ask for it
+
+    shared = sorted(first.keys() & second.keys())
+    if not shared:
+        return None
+    d, mean, scale = _differences(first, second, shared)
+    if len(d) == 1:
+        return Paired(mean, None, 1)
+    d = np.round(d / (scale or 1.0), 12)  # differences that are equal but for rounding have equal ranks
+    if not d.any():
+        return Paired(mean, 1.0, len(d))
+    return Paired(mean, float(wilcoxon(d, zero_method="zsplit").pvalue), len(d))
+
+
+def mid_ranks(values: Sequence[float], higher_is_better: bool = True) -> list[float]:
+    """Return the rank of each value, 1 for the best; equal ones share the mean of their ranks."""
+    v = np.array(values, dtype=float) * (-1 if higher_is_better else 1)
+    equal = np.isclose(v[:, None], v[None, :], rtol=_ROUNDING, atol=0)
+    before = (v[None, :] < v[:, None]) & ~equal
+    return (1 + before.sum(axis=1) + (equal.sum(axis=1) - 1) / 2).tolist()
+
+
+def friedman(ranks: np.ndarray) -> Friedman | None:
+    r"""Test whether models differ, from their ranks ``[benchmarks, models]``; ties are allowed for.
+
+    .. math:: \chi^2 = \frac{(k-1) \sum_j N^2 (\bar r_j - \frac{k+1}{2})^2}
+              {\sum_{ij} r_{ij}^2 - N k (k+1)^2 / 4}, \quad F = \frac{(N-1)\chi^2}{N(k-1) - \chi^2}
+
+    Returns:
+        None for fewer than two benchmarks or models.
+    """
+    n, k = ranks.shape
+    if n < 2 or k < 2:
+        return None
+    center = (k + 1) / 2
+    spread = float((ranks**2).sum() - n * k * center**2)
+    if spread <= 0:  # all models tie on every benchmark
+        return Friedman(0.0, 1.0, 0.0, 1.0)
+    chi2 = (k - 1) * n**2 * float(((ranks.mean(axis=0) - center) ** 2).sum()) / spread
+    rest = n * (k - 1) - chi2
+    p_value = float(chdtrc(k - 1, chi2))
+    if rest <= _ROUNDING * chi2:  # the same order everywhere
+        return Friedman(chi2, p_value, math.inf, 0.0)
+    f = (n - 1) * chi2 / rest
+    return Friedman(chi2, p_value, f, float(fdtrc(k - 1, (k - 1) * (n - 1), f)))
+
+
+def critical_difference(models: int, benchmarks: int, level: float = 0.05) -> float:
+    r"""Return Nemenyi's critical difference: mean ranks further apart differ significantly (Demšar, 2006).
+
+    .. math:: CD = q_\alpha \sqrt{k (k + 1) / 6 N}
+
+    where :math:`q_\alpha` is the quantile of the studentized range over :math:`\sqrt 2`.
+    """
+    from scipy.stats import studentized_range  # a second, and few ask for it
+
+    q = float(studentized_range.ppf(1 - level, models, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(models * (models + 1) / (6 * benchmarks))
+
+
+def cliques(mean_ranks: Sequence[float], difference: float) -> list[list[int]]:
+    """Return the largest groups of models (their numbers, best first) whose mean ranks lie within ``difference``.
+
+    They are the bars of a critical-difference diagram. A model alone is no group.
+    """
+    order = sorted(range(len(mean_ranks)), key=mean_ranks.__getitem__)
+    found: list[list[int]] = []
+    for start, best in enumerate(order):
+        group = [model for model in order[start:] if mean_ranks[model] - mean_ranks[best] <= difference]
+        if len(group) > 1 and not (found and group[-1] == found[-1][-1]):
+            found.append(group)
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -15,7 +15,33 @@ from gnnzoo.atomic import write_text
 from gnnzoo.errors import StorageError
 from gnnzoo.leaderboard.record import Key, Record, upgrade
 
-__all__ = ["Store"]
+__all__ = ["Store", "append_line"]
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add one line to a file that many may write, and wait until it is on the disk.
+
+    Raises:
+        StorageError: the disk is full, ...; lines that were there are as they were.
+    """
+    line = text.encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"), open(path, "ab+", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a writer died inside a line: keep its rest apart from ours
+                    line = b"\n" + line
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), size)
+                raise
+    except OSError as error:
+        raise StorageError(f"cannot write the record to {path}: {error.strerror or error}") from error
 
 
 class Store:
@@ -61,25 +87,7 @@ class Store:
         Raises:
             StorageError: the disk is full, ...; lines that were there are as they were.
         """
-        path = self.path(record.key.benchmark, record.key.model)
-        line = record.line().encode()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"), open(path, "ab+", buffering=0) as file:
-                size = file.seek(0, os.SEEK_END)
-                if size:
-                    file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":  # a writer died inside a line: keep its rest apart from ours
-                        line = b"\n" + line
-                try:
-                    while line:
-                        line = line[file.write(line) :]
-                    os.fsync(file.fileno())
-                except OSError:
-                    os.ftruncate(file.fileno(), size)
-                    raise
-        except OSError as error:
-            raise StorageError(f"cannot write the record to {path}: {error.strerror or error}") from error
+        append_line(self.path(record.key.benchmark, record.key.model), record.line())
 
     def read(self, path: Path) -> Iterator[Record]:
         """Yield the records of a file; a line that is none is reported, with its number, and passed over."""

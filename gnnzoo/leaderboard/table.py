@@ -1,67 +1,67 @@
-"""One benchmark's comparison, from records alone: who is how good, and what differs by more than chance."""
+"""How the numbers of a board are written, the same on a terminal, in a README and on a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gnnzoo.cards import METRICS, Published
-from gnnzoo.leaderboard.record import Record
-from gnnzoo.leaderboard.stats import Paired, Summary, holm, mean_over_seeds, paired_test, summarize
 
-__all__ = ["Row", "compare", "in_unit"]
+if TYPE_CHECKING:
+    from gnnzoo.leaderboard.boards import Row
+    from gnnzoo.leaderboard.stats import Summary
 
-
-@dataclass
-class Row:
-    """One model on one benchmark."""
-
-    label: str
-    summary: Summary
-    seeds: int
-    splits: int
-    parameters: int
-    seconds_per_epoch: float
-    published: Published | None
-    against_best: Paired | None = None
-    """This row minus the best one, on the splits that both have; None for the best itself."""
-    p_holm: float | None = None
-    """The test's p-value, adjusted by Holm for all comparisons of the table."""
-
-
-def compare(groups: Mapping[str, Sequence[Record]], published: Mapping[str, Published] | None = None) -> list[Row]:
-    """Return a row per label, best first, each tested against the best on identical splits.
-
-    Args:
-        groups: records of one benchmark, metric and dataset digest, by label (a model's name).
-        published: numbers in print, by label.
-    """
-    units, rows = {}, []
-    for label, records in groups.items():
-        units[label] = mean_over_seeds(records)
-        epochs = sum(r.result.epochs for r in records)
-        rows.append(
-            Row(
-                label=label,
-                summary=summarize(list(units[label].values())),
-                seeds=len({r.key.seed for r in records}),
-                splits=len({r.key.split_hash for r in records}),
-                parameters=records[0].result.parameters,
-                seconds_per_epoch=sum(r.cost.cpu_seconds for r in records) / max(epochs, 1),
-                published=(published or {}).get(label),
-            )
-        )
-    first = next(iter(groups.values()))[0]
-    rows.sort(key=lambda r: r.summary.mean, reverse=METRICS[first.result.metric].higher_is_better)
-    ratio = first.result.rows["test"] / first.result.rows["train"] if rows[0].splits > 1 else None
-    for row in rows[1:]:
-        row.against_best = paired_test(units[row.label], units[rows[0].label], ratio)
-    tested = [r for r in rows[1:] if r.against_best and r.against_best.p_value is not None]
-    for row, p in zip(tested, holm([r.against_best.p_value for r in tested]), strict=True):  # type: ignore[union-attr, misc]
-        row.p_holm = p
-    return rows
+__all__ = ["cells_text", "difference_text", "in_unit", "mean_text", "metric_text", "published_text", "unit"]
 
 
 def in_unit(value: float, metric: str) -> float:
     """Return a stored metric in the unit that papers print: per cent for accuracy, the target's for errors."""
-    return 100 * value if METRICS[metric].percent else value
+    return 100 * value if _percent(metric) else value
+
+
+def _percent(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].percent  # records may be of a metric that is not known here
+
+
+def unit(metric: str) -> str:
+    """Return what stands behind a number: `` %`` or nothing."""
+    return " %" if _percent(metric) else ""
+
+
+def _decimals(metric: str) -> int:
+    return 2 if _percent(metric) else 4
+
+
+def mean_text(summary: Summary, metric: str) -> str:
+    """Return ``86.49 ± 3.30``: the mean and half of its 95 % interval, which n = 1 does not have."""
+    digits = _decimals(metric)
+    text = f"{in_unit(summary.mean, metric):.{digits}f}"
+    if summary.half_width is not None:
+        text += f" ± {in_unit(summary.half_width, metric):.{digits}f}"
+    return text
+
+
+def difference_text(row: Row, metric: str) -> str:
+    """Return ``-3.51 (p = 0.040)``: the difference to the best and Holm's p-value, where there are such."""
+    if row.against_best is None:
+        return ""
+    text = f"{in_unit(row.against_best.difference, metric):+.{_decimals(metric)}f}"
+    if row.p_holm is not None:
+        text += f" (p {'< 0.001' if row.p_holm < 0.001 else f'= {row.p_holm:.3f}'})"
+    return text
+
+
+def cells_text(row: Row, splits: int = 0) -> str:
+    """Return ``10 × 1``: splits × seeds; of a row that lacks some of ``splits``, ``3 of 10 × 1``."""
+    return f"{row.splits}{f' of {splits}' if row.splits < splits else ''} × {row.seeds}"
+
+
+def published_text(published: Published | None) -> str:
+    """Return a number in print as it was printed."""
+    if published is None:
+        return ""
+    return f"{published.mean:g}" + (f" ± {published.std:g}" if published.std is not None else "")
+
+
+def metric_text(metric: str) -> str:
+    """Return ``accuracy``, or ``mae, lower is better``."""
+    return metric if METRICS[metric].higher_is_better else f"{metric}, lower is better"

@@ -8,13 +8,16 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -32,7 +35,7 @@ from gnnzoo.runner.config import Config, flatten
 from gnnzoo.runner.hardware import pick_device
 from gnnzoo.runner.planning import Cell, Execution, Plan, plan
 
-__all__ = ["Reporter", "RunResult", "execute", "run"]
+__all__ = ["Call", "Reporter", "RunResult", "WorkerKilledError", "Workers", "execute", "run", "run_in_worker"]
 
 
 class Reporter:
@@ -79,7 +82,7 @@ class RunResult:
         """Return a cell's trained model; one that was recorded elsewhere is trained again, to the same weights."""
         path = self.work(cell) / "model.pt"
         if not path.exists():
-            with _threads(self.plan.execution.threads):
+            with torch_threads(self.plan.execution.threads):
                 retrain(cell, self.plan.execution)
         return load_model(path)
 
@@ -97,7 +100,8 @@ class RunResult:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -107,7 +111,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deterministic(device: str) -> Iterator[None]:
+def deterministic(device: str) -> Iterator[None]:
     """Ask CUDA for deterministic kernels; on CPU, kernels are deterministic for a given number of threads."""
     if not device.startswith("cuda"):
         yield
@@ -163,12 +167,12 @@ def execute(work: Plan, reporter: Reporter) -> RunResult:
     for config in work.configs:  # what is wrong with the data is said before anything is written
         load_prepared(config, execution.root)
     Store(execution.results).check_writable()
-    for note in dict.fromkeys(note for config in work.configs for note in config.notes):
+    for note in dict.fromkeys([*work.notes, *(note for config in work.configs for note in config.notes)]):
         reporter.note(note)
     reporter.begin(work)
     found: dict[int, Record] = {}
     try:
-        with graceful_stop(), _threads(execution.threads), _deterministic(execution.device):
+        with graceful_stop(), torch_threads(execution.threads), deterministic(execution.device):
             source = _in_workers if work.jobs > 1 and len(work.cells) > 1 else _in_turn
             for index, record, trained in source(work, execution, reporter):
                 found[index] = record
@@ -227,8 +231,9 @@ def _start_worker(threads: int) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
-def _work(cell: Cell, execution: Execution) -> tuple[Record, bool]:
-    with graceful_stop(), _deterministic(execution.device):
+def run_in_worker(cell: Cell, execution: Execution) -> tuple[Record, bool]:
+    """Do what :func:`run_cell` does in a worker process, which finishes the epoch and saves when it is told to stop."""
+    with graceful_stop(), deterministic(execution.device):
         try:
             if _no_more.is_set():
                 raise Interrupted("stopped")
@@ -238,41 +243,149 @@ def _work(cell: Cell, execution: Execution) -> tuple[Record, bool]:
                 _no_more.set()
 
 
-def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterator[tuple[int, Record, bool]]:
-    """Run cells in worker processes; results are those of the same cells run in turn."""
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        max_workers=min(work.jobs, len(work.cells)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(execution.threads,),
-    )
-    futures: dict[Future[tuple[Record, bool]], int] = {}
-    complete = False
-    try:
+class WorkerKilledError(GnnzooError):
+    """The process of a call was killed: by the system for want of memory, as a rule."""
+
+    def __init__(self) -> None:
+        super().__init__("a worker was killed (out of memory?); the same command goes on from there")
+
+
+@dataclass
+class _Worker:
+    """A process, with an executor of its own, so that one that is killed takes no other along."""
+
+    pool: ProcessPoolExecutor
+    ready: Future[int]
+    processes: set[BaseProcess]
+
+    @classmethod
+    def start(cls, threads: int) -> _Worker:
+        """Start a process; that it runs is known when ``ready`` has a result."""
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start_worker, (threads,))
+        others = set(multiprocessing.active_children())
         with _without_ctrl_c():
-            for index, cell in enumerate(work.cells):
-                futures[pool.submit(_work, cell, execution)] = index
-        pending = set(futures)
-        while pending:
-            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in sorted(finished, key=futures.__getitem__):
-                yield futures[future], *future.result()
+            ready = pool.submit(os.getpid)
+        return cls(pool, ready, set(multiprocessing.active_children()) - others)
+
+
+Call = tuple[Any, Callable[..., Any], tuple[Any, ...]]
+"""A key, a function and its arguments."""
+
+
+class Workers:
+    """Processes that do one call at a time each. Where one is killed, the next call has a new one.
+
+    Args:
+        count: how many, at most.
+        threads: of each.
+    """
+
+    grace = 60.0
+    """Seconds that a call has to stop when it is told to, before it is killed: what is to be kept is on disk."""
+
+    def __init__(self, count: int, threads: int) -> None:
+        self._count, self._threads = count, threads
+        self._idle: list[_Worker] = []
+        self._busy: dict[Future[Any], tuple[_Worker, Any]] = {}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def outcomes(self, calls: Iterator[Call], until: float | None = None) -> Iterator[tuple[Any, Any]]:
+        """Yield the key of each call that has ended, and what it returned or raised.
+
+        Args:
+            calls: the next is taken when a worker is free.
+            until: from this ``time.monotonic()`` on no call is taken, and those that run are told to stop.
+
+        Raises:
+            Interrupted: a stop was asked for.
+            GnnzooError: a worker does not even start.
+        """
+        told = exhausted = False
+        while True:
+            while not exhausted and len(self._busy) < self._count:
+                call = next(calls, None)
+                exhausted = call is None
+                if call is not None:
+                    self._submit(*call)
+            if not self._busy:
+                return
+            finished, _ = wait(self._busy, timeout=self._patience(until), return_when=FIRST_COMPLETED)
+            for future in [future for future in self._busy if future in finished]:
+                yield self._end(future, told)
             if stop_requested():
                 raise Interrupted("stopped")
-        complete = True
-    except BrokenProcessPool:
-        raise GnnzooError("a worker was killed (out of memory?); the same command goes on from there") from None
-    finally:
-        workers = set(multiprocessing.active_children()) - others
+            if until is not None and time.monotonic() >= until:
+                if not told:
+                    told = exhausted = True
+                    self._each(BaseProcess.terminate)
+                elif time.monotonic() >= until + self.grace:
+                    self._each(BaseProcess.kill)
+
+    @staticmethod
+    def _patience(until: float | None) -> float:
+        rest = 0.5 if until is None else until - time.monotonic()
+        return min(0.5, rest) if rest > 0 else 0.5
+
+    def _submit(self, key: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        worker = self._idle.pop() if self._idle else _Worker.start(self._threads)
         try:
-            running = [future for future in futures if not future.cancel() and not future.done()]
-            if running:
-                for worker in workers:
-                    worker.terminate()  # SIGTERM: finish the epoch, save, stop
-                wait(running)
+            future = worker.pool.submit(function, *arguments)
+        except BrokenProcessPool:  # killed while it was idle
+            worker = _Worker.start(self._threads)
+            future = worker.pool.submit(function, *arguments)
+        self._busy[future] = worker, key
+
+    def _end(self, future: Future[Any], told: bool) -> tuple[Any, Any]:
+        worker, key = self._busy.pop(future)
+        outcome: Any
+        try:
+            outcome = future.result()
+        except BrokenProcessPool:
+            if told:
+                outcome = Interrupted("stopped")
+            elif worker.ready.exception() is not None:
+                raise GnnzooError(
+                    "a worker process ended while it started; a script that uses workers does so below "
+                    "if __name__ == '__main__':"
+                ) from None
+            else:
+                outcome = WorkerKilledError()
+        except BaseException as error:
+            outcome = error
+        if isinstance(outcome, WorkerKilledError | Interrupted):  # one that was told to stop begins nothing any more
+            worker.pool.shutdown(wait=False)
+        else:
+            self._idle.append(worker)
+        return key, outcome
+
+    def _each(self, action: Callable[[BaseProcess], None]) -> None:
+        for process in [process for worker, _ in self._busy.values() for process in worker.processes]:
+            action(process)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let what runs finish its epoch, save and stop."""
+        workers = [*self._idle, *(worker for worker, _ in self._busy.values())]
+        try:
+            if self._busy:
+                self._each(BaseProcess.terminate)
+                wait(self._busy)
         finally:
-            if not complete:  # what is to be kept is on disk, but after a second Ctrl-C
-                for worker in workers:
-                    worker.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
+            if kind is not None:  # what is to be kept is on disk, but after a second Ctrl-C
+                for process in [process for worker in workers for process in worker.processes]:
+                    process.kill()
+            for worker in workers:
+                worker.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_workers(work: Plan, execution: Execution, reporter: Reporter) -> Iterator[tuple[int, Record, bool]]:
+    """Run cells in worker processes; results are those of the same cells run in turn."""
+    calls = ((index, run_in_worker, (cell, execution)) for index, cell in enumerate(work.cells))
+    with Workers(min(work.jobs, len(work.cells)), execution.threads) as workers:
+        for index, outcome in workers.outcomes(calls):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield index, *outcome

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from gnnzoo.errors import ConfigError
+from gnnzoo.cards import SuiteCard
+from gnnzoo.errors import ConfigError, UnknownNameError
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, is_path, partition
+from gnnzoo.resources import config_dir, load_yaml
 from gnnzoo.runner.config import Config, default_results, load_choices, parse_indices, parse_seeds, resolve
 
 __all__ = ["Cell", "Execution", "Plan", "check_device", "plan"]
@@ -49,6 +52,7 @@ class Plan:
     jobs: int = 1
     save: Path | None = None
     curves: Path | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def _as_list(value: Any) -> list[str]:
@@ -84,12 +88,84 @@ def check_device(name: str) -> str:
     return name
 
 
-def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
+def _is_glob(word: str) -> bool:
+    return any(sign in word for sign in "*?[") and not is_path(word)
+
+
+def _models(words: Iterable[str]) -> dict[str, bool]:
+    """Return the models that words stand for, a glob for all that match; and whether each was named."""
+    found: dict[str, bool] = {}
+    for word in words:
+        names = MODELS.list(word) if _is_glob(word) else [word]
+        if not names:
+            raise UnknownNameError("model", word, MODELS.names())
+        for name in names:
+            found[name] = found.get(name, False) or not _is_glob(word)
+    return found
+
+
+def _benchmarks(words: Iterable[str], suite: SuiteCard | None, protocol: str | None) -> dict[str, bool]:
+    """Return the benchmarks that words stand for, and whether each was named; a suite's come with its protocols."""
+    shipped = suite.benchmarks if suite else []
+    found: dict[str, bool] = {}
+    for word in words:
+        if _is_glob(word):
+            pool = shipped or DATASETS.names()
+            names = [b for b in pool if any(fnmatchcase(n.lower(), word.lower()) for n in (b, partition(b)[0]))]
+            if not names:
+                where = f"suite {suite.name}" if suite else ""
+                raise UnknownNameError("dataset", word, [partition(b)[0] for b in pool], where)
+        else:
+            plain = bool(shipped) and protocol is None and not partition(word)[1]
+            name = DATASETS.canonical(word) if plain else ""
+            names = [b for b in shipped if plain and DATASETS.canonical(partition(b)[0]) == name] or [word]
+        for name in names:
+            found[name] = found.get(name, False) or not _is_glob(word)
+    return found
+
+
+def _misfit(model: str, strategy: str, benchmark: str) -> bool:
+    dataset = DATASETS.card(partition(benchmark)[0])
+    methods = (MODELS.card(model), STRATEGIES.card(strategy))
+    return any(dataset.task not in card.tasks or dataset.structure not in card.structures for card in methods)
+
+
+def _fitting(
+    models: Mapping[str, bool], benchmarks: Mapping[str, bool], strategy: str, told: Iterable[str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the pairs that can be run, and what was left out of them.
+
+    A pair whose two halves a user named is always there, so that what does not fit is an error; so is the first pair of
+    a model that he named and that fits nothing. Of a suite and of globs, what does not fit is left out.
+
+    Args:
+        models: by name, whether a user named it.
+        benchmarks: the same.
+        strategy: a registered name.
+        told: models of which it is said where they do not fit.
+    """
+    pairs = [(m, b) for b in benchmarks for m in models if (models[m] and benchmarks[b]) or not _misfit(m, strategy, b)]
+    fit = {m for m, _ in pairs}
+    pairs += [(m, next(iter(benchmarks))) for m, named in models.items() if named and benchmarks and m not in fit]
+    out = [f"{m} on {b}" for b in benchmarks for m in told if m in models and (m, b) not in pairs]
+    notes = [f"left out, as they do not fit: {', '.join(out)}"] * bool(out)
+    alone: dict[str, list[str]] = {}
+    for b in benchmarks:
+        if not any(b == other for _, other in pairs):
+            card = DATASETS.card(partition(b)[0])
+            structure = card.structure.replace("heterogeneous", "heterogeneous graph")
+            alone.setdefault(f"{card.task} tasks on a {structure}", []).append(b)
+    kinds = [f"{kind}: {', '.join(names)}" for kind, names in alone.items()]
+    return pairs, notes + [f"no model fits {'; '.join(kinds)}"] * bool(kinds)
+
+
+def plan(values: Mapping[str, Any], signatures: bool = True, empty: bool = False) -> Plan:
     """Check everything that was asked for and say what will run, before any data is touched.
 
     Args:
         values: choices and settings as on the command line: ``{"model": "sheaf", "train.lr": 0.01, ...}``.
         signatures: also check model, strategy and dataset keys against constructors, and read own data.
+        empty: a suite that no model fits is no error.
 
     Raises:
         ConfigError: something cannot be, with the nearest valid choice.
@@ -98,15 +174,28 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
     choices = request.choices
     suite = choices.get("suite")
     suite_card = SUITES.card(suite) if suite else None
-    models = _as_list(choices.get("model") or (suite_card.models if suite_card else []))
-    benchmarks = _as_list(choices.get("dataset") or (suite_card.benchmarks if suite_card else []))
-    for key, given in (("model", models), ("dataset", benchmarks)):
-        if not given:
+    asked = {key: bool(choices.get(key)) for key in ("model", "dataset")}
+    words = {
+        "model": _as_list(choices["model"] if asked["model"] else suite_card.models if suite_card else []),
+        "dataset": _as_list(choices["dataset"] if asked["dataset"] else suite_card.benchmarks if suite_card else []),
+    }
+    for key in ("model", "dataset"):
+        if not words[key]:
             raise ConfigError(f"{key}= is missing; gnnzoo list {key}s shows the choices")
+    models = _models(words["model"])
+    benchmarks = _benchmarks(words["dataset"], suite_card, choices.get("protocol"))
     if not signatures:  # reading own data takes torch: it is enough that they are there
         for name in [*map(MODELS.canonical, models), *(partition(b)[0] for b in benchmarks)]:
             _ = DATASETS.canonical(name) if is_path(name) else None
-        benchmarks = [b for b in benchmarks if not is_path(partition(b)[0])]
+        benchmarks = {b: named for b, named in benchmarks.items() if not is_path(partition(b)[0])}
+    pairs, notes = _fitting(
+        {model: named and asked["model"] for model, named in models.items()},
+        {benchmark: named and asked["dataset"] for benchmark, named in benchmarks.items()},
+        choices.get("strategy") or load_yaml(config_dir() / "defaults.yaml")["strategy"],
+        [model for model, named in models.items() if named],
+    )
+    if benchmarks and not pairs and not empty:
+        raise ConfigError(notes[-1])
     configs = [
         resolve(
             model,
@@ -118,16 +207,18 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
             signatures,
             request.stored,
         )
-        for benchmark in benchmarks
-        for model in models
+        for model, benchmark in pairs
     ]
     configs = [config for i, config in enumerate(configs) if config not in configs[:i]]  # a name may stand twice
     seeds = parse_seeds(choices.get("seeds", 1))
     cells = []
-    for config in configs:
-        count = DATASETS.card(config.dataset).protocols[config.protocol].splits
-        splits = parse_indices(choices.get("splits"), count, config.benchmark)
+    counts = [DATASETS.card(config.dataset).protocols[config.protocol].splits for config in configs]
+    for config, count in zip(configs, counts, strict=True):
+        # a suite's protocols differ in their numbers of splits: each runs those of the asked that it has
+        most = max(counts) if suite_card else count
+        splits = [s for s in parse_indices(choices.get("splits"), most, config.benchmark) if s < count]
         cells += [Cell(config, split, seed) for split in splits for seed in seeds]
+    configs = [config for config in configs if any(cell.config is config for cell in cells)]
     try:
         every = float(choices.get("checkpoint", 10))
     except (TypeError, ValueError):
@@ -160,4 +251,4 @@ def plan(values: Mapping[str, Any], signatures: bool = True) -> Plan:
                         f"{registry.kind} {name} is registered in this process alone, and workers do not see it: "
                         f"use jobs=1, or {instead}"
                     )
-    return Plan(configs, cells, execution, jobs, save, curves)
+    return Plan(configs, cells, execution, jobs, save, curves, notes)
