@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         try:
             with open(temporary, "xb") as file:
                 yield file
@@ -43,6 +46,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         _sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers of this file left that were killed a day ago or earlier."""
+    for left in target.parent.glob(f".{glob.escape(target.name[:100])}.*.part"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - 86_400:
+                left.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -6,6 +6,7 @@ A key that a schema does not know is an error, so that a typo in a card never pa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -259,7 +260,7 @@ class DatasetCard(Card):
     url: str = ""
     root: str = ""
     files: dict[str, str | None] = {}  # sha256 of the uncompressed content; None where nobody has published it
-    rebuilt: bool = False  # the files of these checksums were written anew: upstream's may have other bytes
+    rebuilt: list[str] = []  # files (or globs) that were written anew: upstream's have other bytes
     size: PositiveInt | None = None  # bytes of all raw files, uncompressed
     download: str = ""  # the address below which the files lie one by one, where no class of PyG or OGB fetches them
     health: list[Claim] = []
@@ -306,6 +307,10 @@ class DatasetCard(Card):
     def object_path(self) -> str:
         """The dotted path of the loader."""
         return self.loader
+
+    def was_rebuilt(self, file: str) -> bool:
+        """Whether the checksum of a raw file is not that of upstream's bytes."""
+        return any(fnmatchcase(file, pattern) for pattern in self.rebuilt)
 
     @property
     def embedded(self) -> bool:

@@ -7,7 +7,10 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-__all__ = ["Dropout", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt", "Probability"]
+__all__ = ["Dropout", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt", "Probability", "Seed"]
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What NumPy's generators can be seeded with."""
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A number above 0."""

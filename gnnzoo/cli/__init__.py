@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import warnings
@@ -156,6 +157,12 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as in `gnnzoo list models | head -1`
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO) or error.filename:
+            raise
+        sys.stdout = None  # what is left in its buffer cannot be written either
+        typer.echo(f"gnnzoo: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(2)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

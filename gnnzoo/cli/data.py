@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from gnnzoo.cli import show
-from gnnzoo.errors import DataError, UnknownNameError
+from gnnzoo.errors import DataError, StorageError, UnknownNameError
 from gnnzoo.places import data_roots, missing
-from gnnzoo.registry import DATASETS
+from gnnzoo.registry import DATASETS, partition
 
 __all__ = ["app"]
 
@@ -32,7 +33,11 @@ def list_(
 @app.command()
 def info(name: Annotated[str, typer.Argument(help="a dataset")]) -> None:
     """Show a dataset's card: counts, protocols, known problems, where its files are."""
-    show.dataset(DATASETS.card(name))
+    name, _, protocol = partition(name)
+    card = DATASETS.card(name)
+    if protocol and protocol not in card.protocols:
+        raise UnknownNameError("protocol", protocol, card.protocols, where=card.name)
+    show.dataset(card)
 
 
 @app.command()
@@ -97,8 +102,12 @@ def fetch(
     for name in chosen:
         card = DATASETS.card(name)
         try:
-            for protocol in card.protocols:
-                load_dataset(name, protocol, root)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message="going on without a cache")
+                for protocol in card.protocols:
+                    load_dataset(name, protocol, root)
+        except UserWarning as warning:
+            raise StorageError(f"{name} could not be prepared: {warning}") from None
         except DataError as error:
             if len(chosen) == 1:
                 raise

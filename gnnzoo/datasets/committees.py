@@ -13,7 +13,7 @@ from gnnzoo.datasets.hypergraph import HypergraphData
 from gnnzoo.datasets.number_files import bad_line, read_lists
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.datasets.splits import uniform
-from gnnzoo.types import NonNegativeFloat, NonNegativeInt
+from gnnzoo.types import NonNegativeFloat, Seed
 
 __all__ = ["label_in_features", "load"]
 
@@ -26,7 +26,7 @@ def load(
     protocol: str,
     files: RawFiles,
     feature_noise: NonNegativeFloat = 1.0,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> tuple[HypergraphData, list[Split]]:
     r"""Read a hypergraph and draw the features that AllSet and ED-HNN draw: the class with noise on top.
 

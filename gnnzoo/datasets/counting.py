@@ -16,7 +16,7 @@ from gnnzoo.datasets.bundle import Bundle, Split
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.datasets.synthetic import both_directions
 from gnnzoo.errors import ConfigError
-from gnnzoo.types import NonNegativeInt
+from gnnzoo.types import Seed
 
 __all__ = ["load_colors", "load_triangles", "node_ranges"]
 
@@ -54,7 +54,7 @@ def load_triangles(
     protocol: str,
     files: RawFiles,
     features: Literal["degree", "constant"] = "degree",
-    seed: NonNegativeInt = 111,
+    seed: Seed = 111,
 ) -> tuple[list[Data], list[Split]]:
     r"""Generate TRIANGLES: how many triangles has a graph, 1 to 10? Trained on 4 to 25 nodes, tested on 26 to 100.
 
@@ -148,7 +148,7 @@ def load_colors(
     protocol: str,
     files: RawFiles,
     colors: Literal[3, 8, 16, 32] = 3,
-    seed: NonNegativeInt = 111,
+    seed: Seed = 111,
 ) -> tuple[list[Data], list[Split]]:
     """Generate COLORS: how many nodes are green, 0 to 10? Trained on 4 to 25 nodes, tested on 26 to 200.
 

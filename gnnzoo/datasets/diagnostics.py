@@ -14,7 +14,7 @@ from gnnzoo.datasets.bundle import Bundle, Split
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.datasets.synthetic import both_directions
 from gnnzoo.errors import ConfigError
-from gnnzoo.types import NonNegativeInt, PositiveInt, Probability
+from gnnzoo.types import PositiveInt, Probability, Seed
 
 __all__ = [
     "load_dictionary_lookup",
@@ -41,7 +41,7 @@ def load_dictionary_lookup(
     files: RawFiles,
     num_keys: Annotated[int, Field(ge=2)] = 10,
     num_graphs: NumGraphs = 5000,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> tuple[list[Data], list[Split]]:
     r"""Generate DictionaryLookup: every query node asks for the value that stands beside its key.
 
@@ -85,7 +85,7 @@ def load_hetero_edge_count(
     max_nodes: Annotated[int, Field(ge=2)] = 50,
     num_labels: Annotated[int, Field(ge=2)] = 2,
     num_graphs: NumGraphs = 5000,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> tuple[list[Data], list[Split]]:
     r"""Generate HeteroEdgeCount: how many directed edges join nodes of different labels?
 

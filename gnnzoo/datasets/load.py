@@ -52,6 +52,8 @@ def load_dataset(
         name = name_of(name)
         if not isinstance(name, str):
             raise ConfigError(f"one dataset at a time: a name, a path or data, not {name!r}")
+    if not isinstance(protocol, str | None) or not isinstance(root, str | os.PathLike | None):
+        raise ConfigError(f"protocol={protocol!r}, root={root!r}: a name and a folder are expected")
     name, at, in_name = partition(name)
     if at and protocol not in (None, in_name):
         raise ConfigError(f"{name}@{in_name} and protocol={protocol} disagree")
@@ -61,6 +63,8 @@ def load_dataset(
 
     def build() -> dict[str, Any]:
         bundle = build_dataset(card, protocol, files, **params)
+        if params == defaults:
+            _check_counts(card, bundle.card.counts, files)
         splits = [(split.train, split.val, split.test, split.extra, split.seed) for split in bundle.splits]
         changed = bundle.card.model_dump(include=set(_MEASURED))
         return {"data": bundle.data, "splits": splits, "digest": bundle.digest, "files": files.used, "card": changed}
@@ -68,11 +72,13 @@ def load_dataset(
     if protocol not in card.protocols:
         raise UnknownNameError("protocol", protocol, card.protocols, where=card.name)
     loader = DATASETS.get(card)
-    params = validate(loader, params, "dataset", skip=SKIP)
+    defaults, params = (validate(loader, given, "dataset", skip=SKIP) for given in ({}, params))
     if card.embedded and (card.counts.graphs == 1 or card.family == "own"):
         built = build()  # one graph is made as fast as read, own data are in memory
     else:
-        key = cache.key(card.loader, _code(loader.__module__), card.root, card.files, protocol, params)
+        key = cache.key(
+            *(card.loader, _code(loader.__module__), card.root, card.files, card.counts.model_dump(), protocol, params)
+        )
         path = cache_dir() / "processed" / f"{card.name}-{key}.npz"
         built = cache.fetch(path, build)
         # a damaged file is named even when the cache could do without it; one without a checksum may have been changed
@@ -82,23 +88,24 @@ def load_dataset(
     splits = [Split(i, *parts, extra=extra, seed=seed) for i, (*parts, extra, seed) in enumerate(built["splits"])]
     measured = DatasetCard.model_validate(card.model_dump(by_alias=True) | built["card"])
     bundle = Bundle(measured, protocol, built["data"], splits, built["digest"], params)
-    if params == validate(loader, {}, "dataset", skip=SKIP):
-        difference = _difference(card.counts, measured.counts)
-        if difference and all(card.files.get(name) == sha for name, sha in built["files"].items()):
-            raise DataError(f"{card.name}: {difference}")
-        if difference:  # of files that the card's authors have not seen, and whose counts they may have wrong
+    if params == defaults:
+        if difference := _difference(card.counts, measured.counts):
+            # of files that the card's authors have not seen, and whose counts they may have wrong
             warnings.warn(f"{card.name}: {difference}; results may not compare with others", stacklevel=2)
         else:
             bundle.card = card
-        _recognize(bundle)
+        _recognize(bundle, built["files"])
     return bundle
+
+
+_SOURCES = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))).digest()
+"""Of this package's modules, taken when they are imported: what runs is that, whatever is edited later."""
 
 
 @lru_cache(maxsize=256)
 def _code(module: str) -> str:
     """Return a hash of a loader's module and of all of this package's: what they make may change with them."""
-    files = [Path(sys.modules[module].__file__ or ""), *sorted(Path(__file__).parent.glob("*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return hashlib.sha256(_SOURCES + Path(sys.modules[module].__file__ or "").read_bytes()).hexdigest()
 
 
 SKIP = ("card", "protocol", "files")
@@ -126,6 +133,9 @@ def build_dataset(card: DatasetCard, protocol: str, files: RawFiles, **params: A
         data, splits = loader(card, protocol, files, **params)
     except GnnzooError:
         raise
+    except MemoryError as error:
+        knobs = "".join(f" dataset.{key}={value}" for key, value in params.items())
+        raise ConfigError(f"{card.name}{knobs} does not fit into memory") from error
     except Exception as error:  # files that nobody has checked can make a reader fail in any way
         if not files.unverified:
             raise
@@ -164,6 +174,28 @@ def _words(kind: tuple[str, str, str]) -> str:
     return " ".join(kind)
 
 
+_SELF_CHECKED = (".gz", ".npz", ".pt", ".zip")
+"""Files whose readers notice that something is missing; text that was cut off still is text."""
+
+
+def _check_counts(card: DatasetCard, found: Counts, files: RawFiles) -> None:
+    """Refuse data of other sizes than the card's, unless nobody can say that the files are wrong.
+
+    Raises:
+        DataError: the card knows the files, or a text file that was rebuilt is another one here.
+    """
+    difference = _difference(card.counts, found)
+    others = [name for name, sha in files.used.items() if card.files[name] != sha]
+    if difference and not others:
+        raise DataError(f"{card.name}: {difference}")
+    for name in others:
+        if difference and card.files[name] is not None and not name.endswith(_SELF_CHECKED):
+            raise DataError(
+                f"{card.name}: {name} is damaged or of another release: expected sha256 {card.files[name]}, found "
+                f"{files.used[name]}, and {difference}"
+            )
+
+
 def _difference(expected: Counts, found: Counts) -> str:
     """Return what is not as the card says, or nothing."""
     for key, value in expected.model_dump().items():
@@ -172,13 +204,19 @@ def _difference(expected: Counts, found: Counts) -> str:
     return ""
 
 
-def _recognize(bundle: Bundle) -> None:
-    """Say so where data or splits are not those that the card was written for."""
+def _recognize(bundle: Bundle, used: dict[str, str]) -> None:
+    """Say so where data or splits are not those that the card was written for, and which files may be why."""
+    files = [
+        f"{name}: expected sha256 {bundle.card.files[name]}, found {sha}"
+        for name, sha in used.items()
+        if bundle.card.files.get(name) not in (None, sha)
+    ]
+    why = "; ".join(files) or "made by another version of PyG or NumPy?"
     expected = bundle.card.protocols[bundle.protocol]
     for what, stored, found in (("data", expected.digest, bundle.digest), ("splits", expected.hash, bundle.hash)):
         if stored and stored != found:
             warnings.warn(
-                f"{bundle.benchmark}: the {what} are not those of the card ({found} instead of {stored}): other raw "
-                f"files, or another version of PyG or NumPy? Results may not compare with others",
+                f"{bundle.benchmark}: the {what} are not those of the card ({found} instead of {stored}), results may "
+                f"not compare with others: {why}",
                 stacklevel=3,
             )

@@ -120,7 +120,7 @@ class RawFiles:
         except OSError as error:
             raise DataError(f"{self.card.name}: cannot read and copy {source}: {error.strerror or error}") from error
         if found != expected:
-            if found.startswith("a broken") or not (expected is None or self.card.rebuilt):
+            if found.startswith("a broken") or not (expected is None or self.card.was_rebuilt(name)):
                 raise DataError(
                     f"{self.card.name}: {called or source} is damaged: expected sha256 {expected}, found {found}"
                 )

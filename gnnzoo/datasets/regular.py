@@ -11,7 +11,7 @@ from gnnzoo.cards import DatasetCard
 from gnnzoo.datasets.bundle import Split
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.datasets.synthetic import both_directions
-from gnnzoo.types import NonNegativeInt
+from gnnzoo.types import Seed
 
 __all__ = ["load_csl", "load_rook_shrikhande"]
 
@@ -21,7 +21,7 @@ _COPIES = 15
 
 
 def load_csl(
-    card: DatasetCard, protocol: str, files: RawFiles, seed: NonNegativeInt = 0
+    card: DatasetCard, protocol: str, files: RawFiles, seed: Seed = 0
 ) -> tuple[list[Data], list[Split]]:
     r"""Generate circular skip links: a cycle of 41 nodes whose class is how far its chords skip.
 

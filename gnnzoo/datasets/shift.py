@@ -15,7 +15,7 @@ from gnnzoo.datasets import tu
 from gnnzoo.datasets.bundle import Bundle, Split
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.datasets.synthetic import both_directions
-from gnnzoo.types import NonNegativeInt, Probability
+from gnnzoo.types import Probability, Seed
 
 __all__ = ["class_shares", "load_size_shift", "load_spmotif", "mean_sizes", "own_base_shares", "sizes_of_parts"]
 
@@ -97,7 +97,7 @@ def load_spmotif(
     files: RawFiles,
     bias: Probability = 0.9,
     features: Literal["random", "constant"] = "random",
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> tuple[list[Data], list[Split]]:
     """Generate Spurious-Motif: a motif, which is the class, hangs on a base, which in training tells it too.
 

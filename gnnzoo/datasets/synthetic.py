@@ -18,7 +18,7 @@ from gnnzoo.datasets.hypergraph import HypergraphData
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.datasets.splits import per_class
 from gnnzoo.errors import ConfigError
-from gnnzoo.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from gnnzoo.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Seed
 
 __all__ = [
     "both_directions",
@@ -84,7 +84,7 @@ def load_csbm(
     average_degree: PositiveFloat = 4.0,
     num_features: PositiveInt = 16,
     feature_signal: NonNegativeFloat = 1.5,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> tuple[Data, list[Split]]:
     """Generate a contextual stochastic block model; the knobs are described in :func:`csbm_graph`.
 
@@ -210,7 +210,7 @@ def load_minesweeper_grid(
     size: Annotated[int, Field(ge=4)] = 30,
     mines: Probability = 0.2,
     unknown: Probability = 0.5,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> tuple[Data, list[Split]]:
     """Generate a game of Minesweeper: which squares of a board hold mines?
 
@@ -260,7 +260,7 @@ def load_hetero_papers(
     authors_per_paper: PositiveInt = 3,
     fidelity: Probability = 0.7,
     feature_signal: NonNegativeFloat = 1.0,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> tuple[HeteroData, list[Split]]:
     """Generate papers, their authors and venues: what is the field of a paper?
 

@@ -64,6 +64,9 @@ def test_list_with_filters(call):
         (("data", "check", "zzz*"), "unknown dataset 'zzz*'"),
         (("data", "fetch", "texsa"), "unknown dataset 'texsa'; did you mean 'texas'?"),
         (("data", "check", "texas", "--root", "nowhere"), "root=nowhere is not a folder"),
+        (("data", "info", "texas@nope"), "unknown protocol 'nope' in texas; choose from: geom-gcn"),
+        (("run", "model=mlp", "dataset=csbm", "dataset.seed=99999999999"), "dataset.seed=99999999999: should be less"),
+        (("run", "model=mlp", "dataset=csbm", "dataset.num_nodes=99999999999"), "csbm dataset.num_nodes=99999999999 "),
         (("data", "chekc"), "No such command 'chekc'"),
     ],
 )
@@ -187,3 +190,20 @@ def test_fetch_goes_on_past_what_cannot_be_had(call, monkeypatch, tmp_path):
     assert "gnnzoo: texas: out1_" in err
     assert err.splitlines()[-1] == "gnnzoo: not to be had: texas"
     assert "Traceback" not in err
+
+
+def test_fetch_fails_where_nothing_can_be_kept(call, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GNNZOO_CACHE", str(tmp_path / "file"))
+    status, out, err = call("data", "fetch", "csl-generated")
+    assert (status, out) == (2, "")
+    assert err.startswith("gnnzoo: csl-generated could not be prepared: going on without a cache")
+
+
+def test_output_that_cannot_be_written():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gnnzoo", "data", "list"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "gnnzoo: the output cannot be written: No space left on device\n"

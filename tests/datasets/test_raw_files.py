@@ -264,7 +264,7 @@ def test_other_bytes_of_a_rebuilt_set_are_taken_and_the_data_decide(card, tmp_pa
     folder = place(tmp_path / "data")
     bundle = load_dataset("tiny-webkb", root=tmp_path / "data")
     protocol = card.protocols["geom-gcn"].model_copy(update={"digest": bundle.digest, "hash": bundle.hash})
-    rebuilt = card.model_copy(update={"rebuilt": True, "protocols": {"geom-gcn": protocol}})
+    rebuilt = card.model_copy(update={"rebuilt": ["out1_*", "*_0.npz"], "protocols": {"geom-gcn": protocol}})
     DATASETS.register(rebuilt, webkb.load)
 
     masks = folder / "texas_split_0.6_0.2_0.npz"
@@ -273,10 +273,23 @@ def test_other_bytes_of_a_rebuilt_set_are_taken_and_the_data_decide(card, tmp_pa
     assert load_dataset("tiny-webkb", root=tmp_path / "data").digest == bundle.digest
     assert not recwarn.list
 
-    (folder / EDGES).write_bytes(FILES[EDGES] + b"5\t0\n")
-    with pytest.warns(UserWarning, match="tiny-webkb@geom-gcn: the data are not those of the card"):
-        other = load_dataset("tiny-webkb", root=tmp_path / "data")
-    assert other.data.num_edges == other.card.counts.edges == 6
+    (folder / EDGES).write_bytes(FILES[EDGES].replace(b"4\t5", b"5\t4"))
+    with pytest.warns(
+        UserWarning, match=rf"tiny-webkb@geom-gcn: the data are not those .*{EDGES}: expected sha256 \w+, f"
+    ):
+        assert load_dataset("tiny-webkb", root=tmp_path / "data").data.num_edges == 5
+
+    (folder / EDGES).write_bytes(FILES[EDGES].removesuffix(b"4\t5\n"))  # a text that was cut off still is a text
+    cut = rf"tiny-webkb: {EDGES} is damaged or of another release: expected sha256 \w+, found \w+, and 4 edges loaded"
+    with pytest.raises(DataError, match=cut):
+        load_dataset("tiny-webkb", root=tmp_path / "data")
+    (folder / FEATURES).write_bytes(FILES[FEATURES])
+    splits = folder / "texas_split_0.6_0.2_1.npz"
+    whole = splits.read_bytes()
+    splits.write_bytes(whole[:-30])  # one that was not rebuilt
+    with pytest.raises(DataError, match=r"texas_split_0\.6_0\.2_1\.npz is damaged: expected sha256"):
+        load_dataset("tiny-webkb", root=tmp_path / "data")
+    splits.write_bytes(whole)
 
     (folder / EDGES).write_bytes(FILES[EDGES] + b"x\ty\n")
     wrong = rf"tiny-webkb: cannot make sense of {EDGES}, texas_split_0.6_0.2_0.npz \(ValueError: .*\)$"
