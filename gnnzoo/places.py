@@ -21,11 +21,14 @@ def data_roots(root: str | os.PathLike[str] | None = None) -> list[Path]:
     """Return the folders that are searched for raw files, best first: ``root``, ``$GNNZOO_DATA``, the user's cache.
 
     Raises:
-        DataError: ``root`` is not a folder.
+        DataError: ``root`` or ``$GNNZOO_DATA`` is not a folder.
     """
-    if root is not None and not Path(root).expanduser().is_dir():
-        raise DataError(f"root={os.fspath(root)} is not a folder")
-    named = [Path(folder).expanduser() for folder in (root, os.environ.get("GNNZOO_DATA")) if folder]
+    named = []
+    for said, folder in (("root", root), ("GNNZOO_DATA", os.environ.get("GNNZOO_DATA"))):
+        if folder:
+            named.append(Path(folder).expanduser())
+            if not named[-1].is_dir():
+                raise DataError(f"{said}={os.fspath(folder)} is not a folder")
     return [*named, cache_dir() / "raw"]
 
 

@@ -167,7 +167,7 @@ class _Table:
         """Raise an error that names the line, the column and what stands there."""
         line, fields = self._find(row)
         text = fields[self.columns.index(column)].strip()
-        found = repr(text) if text else "an empty field"
+        found = repr(text if len(text) <= 40 else f"{text[:40]}...") if text else "an empty field"
         raise DataError(f"{self.file} line {line}, column {column}: {found} {problem}")
 
     def fail_first(self, wrong: np.ndarray, column: str, problem: str) -> None:
@@ -187,6 +187,7 @@ class _Table:
         for place, name in enumerate(columns):
             column = self.frame[name]
             if column.dtype.kind not in "biuf":
+                column = column.astype(str)  # whole numbers of many digits, which no float can be made of, become inf
                 numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
                 named = column.str.strip().str.lower().isin(["nan", "inf", "-inf", "+inf", "infinity", "-infinity"])
                 self.fail_first(np.isnan(numbers) & ~named.to_numpy(dtype=bool), name, "is not a number")
@@ -271,6 +272,8 @@ def _labels(nodes: _Table) -> tuple[Tensor, list[str]]:
     words = [str(word) for word in found]
     given = [word for word in words if word]
     whole = [word for word in given if re.fullmatch(r"[+-]?\d+", word)]
+    long = np.array([bool(re.fullmatch(r"[+-]?\d{19,}", word)) for word in words])
+    nodes.fail_first(long[codes], "label", "is no class: whole numbers have up to 18 digits")
     if len(whole) == len(given):
         ranks = {value: rank for rank, value in enumerate(sorted(map(int, given)))}
         classes = np.array([ranks[int(word)] if word else -1 for word in words], np.int64)

@@ -17,7 +17,7 @@ from gnnzoo.datasets.number_files import bad_line, parse_lists, read_table
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import DataError
 
-__all__ = ["load", "repeated_insiders", "repeated_node_sets"]
+__all__ = ["load", "repeated_insiders", "repeated_node_sets", "told_by_position", "told_by_position_in_the_file"]
 
 _CENTRALITIES = ("degree", "eigenvec", "pagerank", "kcore")
 
@@ -25,11 +25,14 @@ _CENTRALITIES = ("degree", "eigenvec", "pagerank", "kcore")
 def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HypergraphData, list[Split]]:
     """Read the files of WHATsNet and CoNHD with their one split of the hyperedges.
 
-    Incidences stand in the order of the file, a node that a hyperedge lists twice in both its places. Nodes are
-    numbered in the order of their first appearance, as the authors do. ``x`` is, where node ids are those of a
-    HyperGCN set (outsider sets), that set's bags of words, else the four centralities: degree, eigenvector, PageRank,
-    k-core. ``order_pe``, only with centralities, is the positional input of WHATsNet and CoNHD, ranked in double
-    precision, which the float32 of ``x`` would not tell apart.
+    The order of a hyperedge's members in the file tells their classes (the sender or first author comes first), and
+    so do, less well, the order of first appearance and that of the ids. Therefore nodes are numbered at random, the
+    same way every time, and incidences are sorted by hyperedge and node. A node that a hyperedge lists twice is there
+    twice, with both its classes in random order.
+
+    ``x`` is, where node ids are those of a HyperGCN set (outsider sets), that set's bags of words, else the four
+    centralities: degree, eigenvector, PageRank, k-core. ``order_pe``, only with centralities, is the positional input
+    of WHATsNet and CoNHD, ranked in double precision, which the float32 of ``x`` would not tell apart.
 
     Shapes:
         - ``x``: ``[num_nodes, in_channels]``
@@ -59,13 +62,16 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HypergraphD
         part = np.zeros(len(sizes), dtype=np.int64)
         for number, file in enumerate(("valid_hindex.txt", "test_hindex.txt"), start=1):
             part[_chosen(paths[file], keys, len(sizes), card.name)] = number
-        names, first, nodes = np.unique(ids, return_index=True, return_inverse=True)
-        appearance = np.argsort(first)
-        nodes = np.argsort(appearance)[nodes]
+        names, nodes = np.unique(ids, return_inverse=True)
+        random = np.random.RandomState(0)
+        numbers = random.permutation(len(names))
+        names, nodes = names[np.argsort(numbers)], numbers[nodes]
+        order = np.lexsort((random.permutation(len(nodes)), nodes, hyperedges))
+        nodes, y = nodes[order], y[order]  # hyperedges stay what they are
         if "features.pickle" in paths:
-            x, order_pe = _words(paths["features.pickle"], names[appearance], card.name), None
+            x, order_pe = _words(paths["features.pickle"], names, card.name), None
         else:
-            columns = [_centrality(paths, kind, names[appearance], card.name) for kind in _CENTRALITIES]
+            columns = [_centrality(paths, kind, names, card.name) for kind in _CENTRALITIES]
             x = np.stack(columns, axis=1)
             order_pe = np.stack([_ranks(column[nodes], hyperedges, sizes) for column in columns], axis=1)
     data = HypergraphData(
@@ -161,3 +167,40 @@ def repeated_node_sets(bundle: Bundle, files: RawFiles) -> float:
 def repeated_insiders(bundle: Bundle, files: RawFiles) -> float:
     """Share of test hyperedges whose nodes of class 0 are exactly those of class 0 of a training hyperedge."""
     return _repeated(bundle, bundle.graphs[0].y == 0)
+
+
+def _told_by_position(hyperedges: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    """Return the share of test incidences whose class is the commonest one of their position in training.
+
+    Args:
+        hyperedges: of each incidence, sorted.
+        y: class of each incidence.
+        train: numbers of the hyperedges to learn from; ``test``: of those to tell.
+    """
+    change = np.diff(hyperedges) != 0
+    # 0: in between, 1: first, 2: last, 3: alone
+    position = np.append(True, change) + 2 * np.append(change, True)
+    learnt, told = np.isin(hyperedges, train), np.isin(hyperedges, test)
+    counts = np.zeros((4, int(y.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (position[learnt], y[learnt]), 1)
+    return float((counts.argmax(axis=1)[position[told]] == y[told]).mean())
+
+
+def _parts(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hyperedges of train and of test."""
+    hyperedges, split = bundle.graphs[0].hyperedge_index[1], bundle.splits[0]
+    return hyperedges[split.train].unique().numpy(), hyperedges[split.test].unique().numpy()
+
+
+def told_by_position(bundle: Bundle, files: RawFiles) -> float:
+    """Share of test incidences whose class is the commonest one of their position: first, in between, last or alone."""
+    data = bundle.graphs[0]
+    return _told_by_position(data.hyperedge_index[1].numpy(), data.y.numpy(), *_parts(bundle))
+
+
+def told_by_position_in_the_file(bundle: Bundle, files: RawFiles) -> float:
+    """The same share, when members stand in the order of the file."""
+    (name,) = (file for file in bundle.card.files if file.endswith("hypergraph_pos.txt"))
+    with files.layout([name]) as folder:
+        _, y, sizes = _members(folder / name, bundle.card.name)
+    return _told_by_position(np.repeat(np.arange(len(sizes)), sizes), y, *_parts(bundle))

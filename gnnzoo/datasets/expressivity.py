@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import GNNBenchmarkDataset
 
 from gnnzoo.cards import DatasetCard
+from gnnzoo.datasets import pickles
 from gnnzoo.datasets.bundle import Bundle, Split
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import DataError
@@ -127,10 +128,13 @@ def csl(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[Data], 
     """
     raw = [name for name in card.files if name.startswith("CSL/")]
     with files.layout({name: name for name in raw}, GNNBenchmarkDataset, name="CSL") as folder:
-        graphs = [
-            _graph(graph.edge_index.numpy(), graph.num_nodes, y=graph.y, group=0)
-            for graph in GNNBenchmarkDataset(str(folder), "CSL")
-        ]
+        # PyG's class would unpickle whatever is there, by names of modules that SciPy 2 will not have
+        adjacencies = pickles.load(folder / raw[0], encoding="latin1")
+        y = torch.load(folder / raw[1], weights_only=True).tolist()
+    graphs = [
+        _graph(np.stack([a.row, a.col])[:, a.row != a.col], a.shape[0], y=label, group=0)
+        for a, label in zip(adjacencies, y, strict=True)
+    ]
     names = ["splits/CSL_train.txt", "splits/CSL_test.txt"]
     with files.layout(names) as folder:
         folds = [np.loadtxt(folder / name, np.int64, delimiter=",", ndmin=2) for name in names]

@@ -26,9 +26,9 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HeteroData,
 
     Only training pairs are edges, both ways; artists keep tags that two or more users gave them, and tags that no
     artist keeps are dropped; weights are dropped, as in PyG. The pairs to score, on the edge type user to artist, are
-    the positive ones of train, then positive and negative ones of val, then those of test. Negative pairs are drawn
-    by the seed of MAGNN's notebook, as many as positive ones, from all pairs that are in no part. Training pairs are
-    positive only.
+    those of train, then those of val, then those of test. Negative pairs are drawn by the seed of MAGNN's notebook, as
+    many as positive ones, from all pairs that are in no part, and are mixed with the positive ones, the same way every
+    time, so that the order tells nothing. Training pairs are positive only.
 
     Raises:
         DataError: a file is missing or damaged, or a line of it does not fit.
@@ -63,12 +63,15 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HeteroData,
     val, test = (linked[part] for part in parts[1:])
     drawn = _unlinked(linked, len(val) + len(test))
     groups = [linked[parts[0]], val, np.sort(drawn[: len(val)]), test, np.sort(drawn[len(val) :])]
-    store = data["user", "to", "artist"]
-    store.edge_label_index = torch.from_numpy(np.stack(np.divmod(np.concatenate(groups), _ARTISTS)))
-    store.y = torch.cat([torch.full((len(group), 1), float(i not in (2, 4))) for i, group in enumerate(groups)])
+    y = np.repeat(np.array([1, 1, 0, 1, 0], np.float32), [len(group) for group in groups])
     first, second = len(parts[0]), len(parts[0]) + 2 * len(val)
-    rows = torch.arange(len(store.y))
-    return data, [Split(0, rows[:first], rows[first:second], rows[second:])]
+    rows = np.split(np.arange(len(y)), [first, second])
+    random = np.random.RandomState(0)
+    order = np.concatenate([rows[0], random.permutation(rows[1]), random.permutation(rows[2])])
+    store = data["user", "to", "artist"]
+    store.edge_label_index = torch.from_numpy(np.stack(np.divmod(np.concatenate(groups)[order], _ARTISTS)))
+    store.y = torch.from_numpy(y[order]).unsqueeze(1)
+    return data, [Split(0, *map(torch.from_numpy, rows))]
 
 
 def _unlinked(linked: np.ndarray, number: int) -> np.ndarray:

@@ -141,8 +141,10 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[Data | Hete
     ``ogb`` is OGB's own split. ``random-80-10-10`` draws as many graphs, but uniformly.
 
     Graphs have ``x`` ``[num_nodes, 9]`` and ``edge_attr`` ``[num_edges, 3]`` int64, ``y`` ``[1, num_outputs]`` float32.
-    Link sets have the positive training pairs first, then validation's and test's positive and negative ones, in
-    ``edge_label_index`` ``[2, num_pairs]`` and ``y`` ``[num_pairs, 1]``; ``edge_index`` is the training graph.
+    Link sets have the positive training pairs first, then validation's, then test's, in ``edge_label_index``
+    ``[2, num_pairs]`` and ``y`` ``[num_pairs, 1]``; ``edge_index`` is the training graph. OGB lists positive pairs
+    before negative ones and, in ``ogbl-ddi``, the ends of negative ones by number. So that neither order tells a label,
+    pairs of validation and of test are mixed, the same way every time, and the ends of each are sorted.
 
     Raises:
         DataError: a file is not what OGB's class can read.
@@ -206,17 +208,21 @@ def _link(given: Data, split: dict[str, dict[str, Tensor]]) -> tuple[Data, list[
     pairs = [split[part][name] for part, name in names]
     sizes = torch.tensor([len(group) for group in pairs])
     signs = torch.tensor([float(name == "edge") for _, name in names])
+    pairs[1:] = [group.sort(dim=1).values for group in pairs[1:]]  # these graphs are undirected
     train, *evaluated = torch.arange(int(sizes.sum())).split(sizes.tolist())
+    val, test = torch.cat(evaluated[:2]), torch.cat(evaluated[2:])
+    random = np.random.RandomState(0)
+    order = torch.cat([train, *(rows[torch.from_numpy(random.permutation(len(rows)))] for rows in (val, test))])
     found = {name: given[name].contiguous() for name in _KEPT if given.get(name) is not None}
     if "x" not in found:
         found["num_nodes"] = given.num_nodes
     data = Data(
         edge_index=given.edge_index.contiguous(),
-        edge_label_index=torch.cat(pairs).T.contiguous(),
-        y=signs.repeat_interleave(sizes).unsqueeze(1),
+        edge_label_index=torch.cat(pairs)[order].T.contiguous(),
+        y=signs.repeat_interleave(sizes)[order].unsqueeze(1),
         **found,
     )
-    return data, [Split(0, train, torch.cat(evaluated[:2]), torch.cat(evaluated[2:]))]
+    return data, [Split(0, train, val, test)]
 
 
 _WORDS = ("num-node-dict.csv.gz", "triplet-type-list.csv.gz", "nodetype-has-label.csv.gz", "nodetype-has-split.csv.gz")

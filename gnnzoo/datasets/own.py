@@ -11,8 +11,9 @@ changed is trained on anew.
 ``Data`` or a dict of tensors. Nothing in it is executed. Attributes:
 
 - ``x``: node features ``[num_nodes, in_channels]``, read as float32; ``edge_index``: ``[2, num_edges]``, or
-  ``hyperedge_index`` (nodes, hyperedges). Further tensors (``edge_attr``, ``edge_weight``, ``pos``, ...) reach the
-  models that ask for them.
+  ``hyperedge_index`` (nodes, hyperedges). Hyperedges count from 0; an index with more hyperedges than incidences is
+  refused, unless ``num_hyperedges`` says that there are even more. Further tensors (``edge_attr``, ``edge_weight``,
+  ``pos``, ...) reach the models that ask for them.
 - ``y``: one graph with an entry per node is a node task; a list of graphs with an entry each is a graph task, with an
   entry per node an inductive node task, whose graphs are split as wholes. Integers and booleans ``[rows]`` are classes
   (accuracy, -1: none); real numbers that are all 0 or 1 are binary labels (roc_auc, NaN: none; several columns:
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import operator
 import os
 import pickle
 import re
@@ -216,7 +218,7 @@ def _assemble(raw: _Raw, name: str, path: str) -> _Own:
     data = graphs[0] if task == "node" else graphs
     splits = []
     if raw.masks is not None:
-        _check_masks(raw, rows)
+        _check_masks(raw, rows, len(y) if task == "node" else len(graphs))
         splits = rules.from_masks(*raw.masks)
     found, metric = digest(data), _METRICS[target]
     protocols = {}
@@ -333,15 +335,15 @@ def _target(y: Tensor, raw: _Raw) -> tuple[str, int, Tensor]:
         y = y.float().view(len(y), -1)
         if (infinite := y.isinf().any(1)).any():
             raise DataError(f"{raw.at(_first(infinite))}: y is infinite")
+        _check_columns(y, raw.where)
         known = y[~y.isnan()]
-        if not known.numel():
-            raise DataError(f"{raw.where}: nothing has a label")
         if ((known == 0) | (known == 1)).all():
             return "binary" if y.shape[1] == 1 else "multilabel", y.shape[1], y
         return "regression", y.shape[1], y
     if y.dim() == 2 and y.shape[1] > 1:
         if not ((y == 0) | (y == 1)).all():
             raise DataError(f"{raw.where}: y is {_kind(y)}: several labels are 0 or 1, several values real numbers")
+        _check_columns(y, raw.where)
         return "multilabel", y.shape[1], y.float()
     y = y.long().flatten()
     if (wrong := y < -1).any():
@@ -354,9 +356,22 @@ def _target(y: Tensor, raw: _Raw) -> tuple[str, int, Tensor]:
             f"{raw.at(int(y.argmax()))}: class {classes - 1}, of only {rows} labels: classes count from 0, and values "
             f"to predict are real numbers, y.float()"
         )
-    if classes == 1:
+    if (y[y >= 0] == y.max()).all():
         raise DataError(f"{raw.where}: all labels are one class: there is nothing to learn")
     return "multiclass", classes, y
+
+
+def _check_columns(y: Tensor, where: str) -> None:
+    """Refuse real labels, ``[rows, columns]``, of which a column has none or one value alone."""
+    known = ~y.isnan()
+    if not known.any():
+        raise DataError(f"{where}: nothing has a label")
+    for column in range(y.shape[1]):
+        values, of = y[known[:, column], column], f" in column {column}" if y.shape[1] > 1 else ""
+        if not len(values):
+            raise DataError(f"{where}: nothing has a label{of}")
+        if (values == values[0]).all():
+            raise DataError(f"{where}: all labels{of} are one value, {float(values[0]):g}: there is nothing to learn")
 
 
 def _first(wrong: Tensor) -> int:
@@ -378,12 +393,14 @@ def _put_back(graphs: list[Any], task: str, y: Tensor) -> None:
         graph.y = part.clone()
 
 
-def _check_masks(raw: _Raw, rows: Tensor) -> None:
-    """Refuse a part that is empty or holds what has no label, and rows in two parts."""
+def _check_masks(raw: _Raw, rows: Tensor, total: int) -> None:
+    """Refuse masks of other rows, a part that is empty or holds what has no label, and rows in two parts."""
     assert raw.masks is not None
-    unlabelled = torch.ones(len(raw.masks[0]), dtype=torch.bool)
+    unlabelled = torch.ones(total, dtype=torch.bool)
     unlabelled[rows] = False
     for part, mask in zip(PARTS, raw.masks, strict=True):
+        if len(mask) != total:
+            raise DataError(f"{raw.where}: {part}_mask has {len(mask)} rows, there are {total} nodes")
         if not mask.any(0).all():
             number = f" of split {_first(~mask.any(0))}" if mask.shape[1] > 1 else ""
             raise DataError(f"{raw.where}: the {part} part{number} is empty")
@@ -423,6 +440,9 @@ _CLASSES = [Data, HeteroData, HypergraphData, BaseStorage, NodeStorage, EdgeStor
 _CLASSES += [DataEdgeAttr, DataTensorAttr, TensorAttr, EdgeAttr, EdgeLayout]
 """What a file may hold beside tensors, numbers, strings and containers."""
 
+_ROWS = {"x", "feat", "pos", "batch", "node_type", "n_id", "edge_weight", "edge_attr", "edge_type", "e_id"}
+"""Attributes whose length PyG takes for the number of nodes or edges."""
+
 _KINDS = "a PyG Data, HeteroData or HypergraphData, a list of Data, or a dict of tensors"
 _HOW = f"torch.save(data, path) of {_KINDS}"
 
@@ -436,8 +456,10 @@ def _from_file(path: str) -> _Raw:
         file = open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise DataError(f"cannot read {where}: {error.strerror or error}") from None
+    there = torch.serialization.get_safe_globals()  # PyG's and the user's: leaving the context would take them away
+    allowed = torch.serialization.safe_globals([kind for kind in _CLASSES if kind not in there])
     try:
-        with file, torch.serialization.safe_globals(_CLASSES), warnings.catch_warnings(action="ignore"):
+        with file, allowed, warnings.catch_warnings(action="ignore"):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # its own message advises to load the file unsafely
         asked = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
@@ -457,7 +479,7 @@ def _take(content: Any, where: str) -> _Raw:
     if isinstance(content, dict):
         if not all(isinstance(key, str) for key in content):
             raise DataError(f"{where} is a dict without names: x, edge_index and y are expected")
-        content = (HypergraphData if "hyperedge_index" in content else Data)(**content)
+        content = _made(Data, content)
     items = content if isinstance(content, list | tuple | torch.utils.data.Dataset) else [content]
     if not len(items):  # type: ignore[arg-type]
         raise DataError(f"{where} is an empty {type(content).__name__}")
@@ -475,12 +497,15 @@ def _copied(graph: Any, where: str) -> Any:
         raise DataError(f"{where} holds a {type(graph).__name__}: {_KINDS} is expected")
     for kind in (Data, HeteroData, HypergraphData):
         if type(graph) is kind:  # a file may come from another version of PyG: only its attributes count
-            hypergraph = kind is Data and "hyperedge_index" in graph
-            graph = (HypergraphData if hypergraph else kind).from_dict(graph.to_dict())
-    if isinstance(graph, HypergraphData) and "hyperedge_index" in graph and graph.num_hyperedges is None:
-        index = graph.hyperedge_index
-        graph.num_hyperedges = int(index[1].max()) + 1 if index.numel() else 0
+            graph = _made(kind, graph.to_dict())
     return copy.copy(graph)
+
+
+def _made(kind: Any, content: dict[str, Any]) -> Any:
+    """Return a graph of attributes, as a hypergraph where it is one; constructors would calculate with bad ones."""
+    if kind is HeteroData:
+        return HeteroData.from_dict(content)
+    return (HypergraphData if "hyperedge_index" in content else kind)().update(content)
 
 
 def _take_masks(graph: Any, where: str) -> list[Tensor] | None:
@@ -492,15 +517,18 @@ def _take_masks(graph: Any, where: str) -> list[Tensor] | None:
         raise DataError(f"{where}: masks belong to the node type that has y, and to no other")
     masks = []
     for name in _MASKS:
-        mask, nodes = holders[0].pop(name, None), holders[0].num_nodes
+        mask = holders[0].pop(name, None)
         if mask is None:
             raise DataError(f"{where}: {name} is missing: give all of {', '.join(_MASKS)}, or none")
+        if isinstance(mask, Tensor):
+            mask = _dense(mask, f"{where}: {name}")
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             found = _kind(mask) if isinstance(mask, Tensor) else f"a {type(mask).__name__}"
             raise DataError(f"{where}: {name} is {found}: booleans are expected")
-        if mask.dim() not in (1, 2) or len(mask) != nodes:
-            raise DataError(f"{where}: {name} has shape {list(mask.shape)}: [{nodes}] or [{nodes}, splits] is expected")
-        masks.append(mask.detach().cpu().view(len(mask), -1))
+        if mask.dim() not in (1, 2) or mask.shape[1:] == (0,):
+            shape = list(mask.shape)
+            raise DataError(f"{where}: {name} has shape {shape}: [num_nodes] or [num_nodes, splits] is expected")
+        masks.append(mask if mask.dim() == 2 else mask[:, None])
     most = max(mask.shape[1] for mask in masks)
     for name, mask in zip(_MASKS, masks, strict=True):
         if mask.shape[1] not in (1, most):
@@ -522,8 +550,8 @@ def _take_parts(graphs: list[Any], where: str) -> list[Tensor] | None:
     parts = []
     for number, graph in enumerate(graphs):
         part = graph.split if "split" in graph else None
-        if part not in PARTS:
-            raise DataError(f"{where}: split of graph {number} is {part!r}: 'train', 'val' or 'test' is expected")
+        if not isinstance(part, str) or part not in PARTS:
+            raise DataError(f"{where}: split of graph {number} is {_line(part)}: 'train', 'val' or 'test' is expected")
         parts.append(part)
         del graph.split
     return [torch.tensor([p == part for p in parts]).view(-1, 1) for part in PARTS]
@@ -538,8 +566,16 @@ def _check_graph(graph: Any, where: str) -> None:
     for store in graph.stores:
         owner = f" of {_words(store._key)}" if hetero and store._key is not None else ""
         for name, value in list(store.items()):
-            if isinstance(value, Tensor):
+            if name == "hyperedge_index" and not hyper:
+                raise DataError(f"{where}: {name}{owner} stands in a {type(graph).__name__}: give a HypergraphData")
+            if name == "num_edges":
+                del store[name]  # PyG would believe it
+            elif name in ("num_nodes", "num_hyperedges") and value is not None:
+                store[name] = _number(value, f"{where}: {name}{owner}")
+            elif isinstance(value, Tensor):
                 store[name] = _plain(value, name, f"{where}: {name}{owner}")
+                if not value.dim() and name in _ROWS:
+                    raise DataError(f"{where}: {name}{owner} is a single number: a row for each is expected")
             elif name in ("x", "y", "edge_index", "hyperedge_index", "edge_attr", "edge_weight"):
                 raise DataError(f"{where}: {name}{owner} is a {type(value).__name__}: a tensor is expected")
             elif not isinstance(value, int | float):
@@ -549,31 +585,84 @@ def _check_graph(graph: Any, where: str) -> None:
         raise DataError(f"{where}: x is missing; torch.ones(num_nodes, 1) shows models the structure alone")
     if not hetero and index not in graph:
         raise DataError(f"{where}: {index} is missing: [2, num_{'incidences' if hyper else 'edges'}]")
+    if hetero:
+        for source, _, target in graph.edge_types:
+            for kind in (source, target):
+                if kind not in graph.node_types:
+                    raise DataError(f"{where}: the number of nodes of {kind} is not known: give x or num_nodes")
     for store in graph.node_stores:
-        owner, nodes = f" of {store._key}" if hetero else "", store.num_nodes
+        owner = f" of {store._key}" if hetero else ""
+        with warnings.catch_warnings(action="ignore"):  # PyG's, of what is refused in the next line
+            nodes = store.num_nodes
         if nodes is None:
             raise DataError(f"{where}: the number of nodes{owner} is not known: give x or num_nodes")
-        if "x" in store and (store.x.dim() != 2 or len(store.x) != nodes):
+        if not (nodes or hetero):
+            raise DataError(f"{where}: there are no nodes")
+        if "x" in store and (store.x.dim() != 2 or len(store.x) != nodes or not store.x.shape[1]):
             raise DataError(f"{where}: x{owner} has shape {list(store.x.shape)}: [{nodes}, in_channels] is expected")
     for store in graph.edge_stores:
+        owner = f" of {_words(store._key)}" if hetero else ""
+        for name in (index, *(name for name in ("edge_index", "edge_label_index") if name in store)):
+            _check_shape(store, name, f"{where}: {name}{owner}")
         if hetero:
-            source, _, target = store._key
-            sizes = (graph[source].num_nodes, f"nodes of {source}"), (graph[target].num_nodes, f"nodes of {target}")
+            ends = store._key[0], store._key[2]
+            sizes = [(graph[kind].num_nodes, f"nodes of {kind}") for kind in ends]
         else:
-            nodes = (graph.num_nodes, "nodes")
-            sizes = nodes, (graph.num_hyperedges, "hyperedges") if hyper else nodes
-        _check_index(store, index, sizes, where, f" of {_words(store._key)}" if hetero else "")
+            sizes = [(graph.num_nodes, "nodes")] * 2
+        if hyper:
+            sizes[1] = (_hyperedges(graph, where), "hyperedges")
+        _check_index(store, index, sizes, where, owner)
 
 
 def _words(key: Any) -> str:
     return " ".join(key) if isinstance(key, tuple) else str(key)
 
 
+def _line(value: Any) -> str:
+    return " ".join(repr(value).split())[:40]
+
+
+def _number(value: Any, what: str) -> int:
+    """Return a number of nodes or hyperedges: an int, or what is one in NumPy or PyTorch."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        number = -1
+    if not 0 <= number < 2**63:
+        raise DataError(f"{what} is {_line(value)}: a whole number is expected")
+    return number
+
+
+def _hyperedges(graph: HypergraphData, where: str) -> int:
+    """Return and set the number of hyperedges; refuse numbers that were no count, which would cost memory each."""
+    index, given = graph.hyperedge_index, graph.num_hyperedges
+    found = int(index[1].max()) + 1 if index.numel() else 0
+    if found > index.shape[1] and given in (None, found):  # HypergraphData itself sets the latter
+        raise DataError(
+            f"{where}: hyperedge_index[1, {int(index[1].argmax())}] is {found - 1}, of only {index.shape[1]} "
+            f"incidences: hyperedges count from 0; index[1].unique(return_inverse=True)[1] numbers them so"
+        )
+    graph.num_hyperedges = found if given is None else given
+    return graph.num_hyperedges
+
+
+def _dense(value: Tensor, what: str) -> Tensor:
+    """Return a tensor without its graph of gradients, on the CPU; refuse what has no plain array of numbers."""
+    for kind, is_it in (
+        ("nested", value.is_nested),
+        ("sparse", value.layout != torch.strided),
+        ("quantized", value.is_quantized),
+        ("without content (meta)", value.is_meta),
+    ):
+        if is_it:
+            hint = ", of edges [2, num_edges]" if kind == "sparse" else ""
+            raise DataError(f"{what} is {kind}: a dense tensor is expected{hint}")
+    return value.detach().cpu().as_subclass(Tensor).contiguous()
+
+
 def _plain(value: Tensor, name: str, what: str) -> Tensor:
     """Return a dense tensor on the CPU: indices as int64, features and real numbers as float32 and finite."""
-    if value.layout != torch.strided:
-        raise DataError(f"{what} is sparse: a dense tensor is expected, of edges [2, num_edges]")
-    value = value.detach().cpu().as_subclass(Tensor).contiguous()
+    value = _dense(value, what)
     if value.is_complex():
         raise DataError(f"{what} is complex: real numbers are expected")
     if name.endswith("_index"):
@@ -589,20 +678,26 @@ def _plain(value: Tensor, name: str, what: str) -> Tensor:
     return value
 
 
-def _check_index(store: Any, name: str, sizes: Sequence[tuple[int, str]], where: str, owner: str) -> None:
-    """Hold the two rows of an index against what they count, and features of edges against their number."""
+def _check_shape(store: Any, name: str, what: str) -> None:
+    """Refuse an index that is missing, or not two rows."""
     if name not in store:
-        raise DataError(f"{where}: {name}{owner} is missing")
+        raise DataError(f"{what} is missing")
     index = store[name]
     if index.dim() != 2 or len(index) != 2:
         hint = ": give edge_index.t()" if index.dim() == 2 and index.shape[1] == 2 else ""
-        raise DataError(f"{where}: {name}{owner} has shape {list(index.shape)}, [2, ...] is expected{hint}")
+        raise DataError(f"{what} has shape {list(index.shape)}, [2, ...] is expected{hint}")
+
+
+def _check_index(store: Any, name: str, sizes: Sequence[tuple[int, str]], where: str, owner: str) -> None:
+    """Hold the two rows of an index against what they count, and features of edges against their number."""
+    index = store[name]
     for row, (size, what) in enumerate(sizes):
         if index.shape[1] and (index[row].min() < 0 or index[row].max() >= size):
             place = _first(((index[row] < 0) | (index[row] >= size)).view(-1, 1))
             number = int(index[row, place])
             raise DataError(f"{where}: {name}{owner}[{row}, {place}] is {number}: the {what} are 0 to {size - 1}")
     for attribute in ("edge_attr", "edge_weight"):
-        if name == "edge_index" and attribute in store and len(store[attribute]) != index.shape[1]:
+        if name == "edge_index" and attribute in store:
             shape = list(store[attribute].shape)
-            raise DataError(f"{where}: {attribute}{owner} has shape {shape}, there are {index.shape[1]} edges")
+            if shape[0] != index.shape[1] or shape[1:] == [0]:
+                raise DataError(f"{where}: {attribute}{owner} has shape {shape}, there are {index.shape[1]} edges")

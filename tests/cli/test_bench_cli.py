@@ -20,7 +20,7 @@ def _a_clean_checkout(monkeypatch):
         ((), "suite= or datasets= is missing"),
         (("suite=demmo",), "unknown suite 'demmo'; did you mean 'demo'?"),
         (("suite=demo", "modles=gcn"), "unknown key modles; did you mean"),
-        (("suite=demo", "models=gnc"), "unknown model 'gnc'; did you mean 'gin' or 'gcn'?"),
+        (("suite=demo", "models=mpl"), "unknown model 'mpl'; did you mean 'mlp'?"),
         (("suite=demo", "models=gcn", "model=mlp"), "models= and model= are given"),
         (("suite=demo", "budget=3"), "budget=3: a time such as 3h, 90min, 45s or 1.5h"),
         (("suite=demo", "budget=soon"), "budget=soon: a time such as"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 
 import gnnzoo
 from gnnzoo.datasets import load_dataset
@@ -232,6 +232,15 @@ def test_a_name_that_a_benchmark_has_takes_none_of_its_settings(call: Call) -> N
         (["model=gcn", "dataset=bad/"], "bad/nodes.csv line 3, column f: 'x' is not a number"),
         (["model=gcn", "dataset=graphs.pt"], "model gcn is for node and inductive-node tasks, graphs is a graph task"),
         (["model=gcn", "dataset=torn.pt"], "torn.pt is damaged, or no file of torch.save"),
+        (["model=gcn", "dataset=scalar.pt"], "scalar.pt: edge_attr is a single number: a row for each is expected"),
+        (["model=gcn", "dataset=zeros.pt"], "zeros.pt: all labels are one value, 0: there is nothing to learn"),
+        (["model=gin", "dataset=empty.pt"], "empty.pt: graph 0: there are no nodes"),
+        (["model=gcn", "dataset=types.pt"], "types.pt: the number of nodes of b is not known: give x or num_nodes"),
+        (
+            ["model=gcn", "dataset=hyper.pt"],
+            "hyper.pt: hyperedge_index[1, 1] is 10000000000000000, of only 2",
+        ),
+        (["model=gcn", "dataset=long/"], f"long/nodes.csv line 3, column label: '{'9' * 40}...' is no class: whole"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -241,6 +250,17 @@ def test_mistakes(words: list[str], message: str, call: Call, tmp_path: Path) ->
         [Data(x=torch.ones(2, 1), edge_index=torch.ones(2, 1).long(), y=torch.tensor(i % 2)) for i in range(9)],
         "graphs.pt",
     )
+    torch.save(data().update({"edge_attr": torch.tensor(1.0)}), "scalar.pt")
+    torch.save(data().update({"y": torch.zeros(60)}), "zeros.pt")
+    nothing = torch.ones(2, 0).long()
+    torch.save([Data(x=torch.ones(0, 1), edge_index=nothing, y=torch.tensor(i % 2)) for i in range(9)], "empty.pt")
+    types = HeteroData(a={"x": torch.ones(60, 1), "y": torch.arange(60) % 3})
+    types["a", "to", "b"].edge_index = nothing
+    torch.save(types, "types.pt")
+    torch.save(data().to_dict() | {"hyperedge_index": torch.tensor([[0, 1], [0, 10**16]])}, "hyper.pt")
+    Path("long").mkdir()
+    Path("long/nodes.csv").write_text(f"f,label\n1,0\n2,{'9' * 5000}\n3,1\n")
+    Path("long/edges.csv").write_text("source,target\n0,1\n")
     Path("torn.pt").write_bytes(Path("mine.pt").read_bytes()[:-300])
     Path("bad").mkdir()
     Path("bad/nodes.csv").write_text("f,label\n1,0\nx,1\n")
@@ -251,6 +271,15 @@ def test_mistakes(words: list[str], message: str, call: Call, tmp_path: Path) ->
     assert err.startswith(f"gnnzoo: {message}"), err
     assert err.count("\n") == 1
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_variable_that_names_no_folder(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(data(), "mine.pt")
+    for name in ("mine.pt", "nowhere"):
+        monkeypatch.setenv("GNNZOO_DATA", name)
+        for words in (("run", "model=gcn", "dataset=texas"), ("info", "texas"), ("list", "datasets"), ("data", "list")):
+            assert call(*words) == (2, "", f"gnnzoo: GNNZOO_DATA={name} is not a folder\n")
+        assert call("run", "--dry-run", "model=gcn", "dataset=mine.pt")[0] == 0  # reads nothing there
 
 
 def test_a_missing_file_costs_no_torch(tmp_path: Path) -> None:

@@ -280,6 +280,9 @@ def test_lastfm_pairs():
     assert len(pairs(index)) == index.shape[1]
     assert [int(y[part].sum()) for part in (split.train, split.val, split.test)] == [64984, 9283, 18567]
     assert [len(part) for part in (split.train, split.val, split.test)] == [64984, 2 * 9283, 2 * 18567]
+    for part in (split.val, split.test):  # the order of pairs does not tell their labels
+        place = torch.arange(len(part)) / len(part)
+        assert abs(float(place[y[part] == 1].mean() - place[y[part] == 0].mean())) < 0.02
     # messages pass along training pairs only
     assert pairs(store.edge_index) == pairs(index[:, split.train])
     assert pairs(bundle.data["artist", "to", "user"].edge_index.flip(0)) == pairs(store.edge_index)
@@ -337,10 +340,14 @@ def test_lastfm_keeps_training_pairs_and_tags_given_twice(tmp_path, monkeypatch)
     assert data["tag"].num_nodes == 2
     assert isinstance(split, Split)
     y = data["user", "to", "artist"].y.flatten()
-    assert [y[part].tolist() for part in (split.train, split.val, split.test)] == [[1, 1, 1], [1, 0], [1, 0]]
+    assert [y[part].tolist() for part in (split.train, split.val, split.test)] == [
+        [1, 1, 1],
+        *([1, 0] if y[rows[0]] else [0, 1] for rows in (split.val, split.test)),
+    ]
     index = data["user", "to", "artist"].edge_label_index
-    assert index[:, :4].tolist() == [[0, 1, 3, 0], [0, 1, 0, 3]]
-    assert index[:, 5].tolist() == [2, 4]
+    assert index[:, :3].tolist() == [[0, 1, 3], [0, 1, 0]]
+    positive = [index[:, part][:, y[part] == 1].flatten().tolist() for part in (split.val, split.test)]
+    assert positive == [[0, 3], [2, 4]]
 
 
 @pytest.mark.parametrize(

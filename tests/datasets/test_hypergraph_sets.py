@@ -1,5 +1,6 @@
 """Hypergraph benchmarks: published facts, rules of splits, features made of labels, small files of every layout."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -9,7 +10,12 @@ from scipy.sparse import csr_matrix, eye
 
 from gnnzoo.datasets import load_dataset
 from gnnzoo.datasets.committees import label_in_features
-from gnnzoo.datasets.edge_dependent import repeated_insiders, repeated_node_sets
+from gnnzoo.datasets.edge_dependent import (
+    repeated_insiders,
+    repeated_node_sets,
+    told_by_position,
+    told_by_position_in_the_file,
+)
 from gnnzoo.datasets.health import agrees, measure
 from gnnzoo.datasets.load import build_dataset
 from gnnzoo.datasets.number_files import parse_lists, read_table
@@ -380,8 +386,7 @@ def test_hyperedges_are_split_and_nodes_may_repeat(name, sizes, repeating):
     assert len(split.train) + len(split.val) + len(split.test) == len(nodes)
     pairs, counts = torch.unique(hyperedges * bundle.data.num_nodes + nodes, return_counts=True)
     assert len((pairs[counts > 1] // bundle.data.num_nodes).unique()) == repeating
-    # nodes are numbered by first appearance
-    assert torch.equal(nodes[np.sort(np.unique(nodes, return_index=True)[1])], torch.arange(bundle.data.num_nodes))
+    assert ((hyperedges * bundle.data.num_nodes + nodes).diff() >= 0).all(), "incidences are not sorted"
     # ranks are dense: the lowest of a hyperedge has rank 1
     ranks = bundle.data.order_pe * torch.bincount(hyperedges)[hyperedges, None]
     lowest = torch.zeros(sum(sizes), 4).scatter_reduce(
@@ -398,11 +403,33 @@ def test_papers_have_one_first_and_one_last_author():
         assert torch.equal(hyperedges[data.y == label], torch.arange(data.num_hyperedges))
 
 
+EDGE_DEPENDENT = (
+    *("email-eu", "stack-biology", "stack-physics", "coauth-dblp"),
+    *("outsider-cora-coauthorship", "outsider-citeseer-cocitation"),
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.data(name)) for name in EDGE_DEPENDENT])
+def test_the_order_of_members_tells_nothing(name):
+    """Position says no more than it does among members in random order, where it knows the size of a hyperedge."""
+    bundle = load_dataset(name)
+    data, hyperedges = bundle.data, bundle.data.hyperedge_index[1]
+    found = told_by_position(bundle, None)
+    order = np.lexsort((np.random.RandomState(1).permutation(len(data.y)), hyperedges.numpy()))
+    mixed = data.clone()
+    mixed.y = data.y[torch.from_numpy(order)]
+    assert found == pytest.approx(told_by_position(dataclasses.replace(bundle, data=mixed), None), abs=0.01)
+    if name in ("email-eu", "coauth-dblp"):
+        assert told_by_position_in_the_file(bundle, RawFiles(bundle.card)) == 1
+
+
 @pytest.mark.data("outsider-cora-coauthorship", "coauthorship-cora")
 def test_outsiders_have_the_words_of_their_papers():
     outsiders, papers = load_dataset("outsider-cora-coauthorship").data, load_dataset("coauthorship-cora").data
-    # the first hyperedge of the file names these papers
-    assert torch.equal(outsiders.x[:4], papers.x[[105, 248, 2234, 279]])
+    nodes, hyperedges = outsiders.hyperedge_index
+    # the first hyperedge of the file begins with these papers
+    rows = set(map(tuple, outsiders.x[nodes[hyperedges == 0]].tolist()))
+    assert set(map(tuple, papers.x[[105, 248, 2234, 279]].tolist())) <= rows
     assert "order_pe" not in outsiders
 
 
@@ -427,16 +454,33 @@ def edge_dependent(tmp_path, name="coauth-dblp", **changes):
 def test_named_hyperedges(tmp_path):
     bundle = edge_dependent(tmp_path)
     data, split = bundle.data, bundle.splits[0]
-    assert incidences(data) == [(0, 0), (1, 0), (1, 1), (2, 1), (1, 1), (2, 2), (2, 3), (1, 3)]
-    assert data.y.tolist() == [0, 2, 0, 1, 2, 0, 1, 2]
+    assert incidences(data) == [(1, 0), (2, 0), (0, 1), (2, 1), (2, 1), (0, 2), (0, 3), (2, 3)]
+    # node 5 is number 2 and twice in the second hyperedge, with either class
+    assert (data.y[:3].tolist(), set(data.y[3:5].tolist()), data.y[5:].tolist()) == ([0, 2, 1], {0, 2}, [0, 1, 2])
     assert [part.tolist() for part in (split.train, split.val, split.test)] == [[0, 1, 2, 3, 4], [5], [6, 7]]
     torch.testing.assert_close(
-        data.x, torch.tensor([[1, 0.5, 0.2, 1], [4, 1e-5, 0.1, 2], [3, 0, 0.1, 2]], dtype=torch.float32)
+        data.x, torch.tensor([[3, 0, 0.1, 2], [1, 0.5, 0.2, 1], [4, 1e-5, 0.1, 2]], dtype=torch.float32)
     )
-    # the second hyperedge holds node 1 twice; float32 would call PageRanks of nodes 1 and 2 equal
-    assert (data.order_pe[2:5] * 3).round().tolist() == [[2, 2, 2, 1], [1, 1, 1, 1], [2, 2, 2, 1]]
+    # float32 would call PageRanks of nodes 0 and 2 equal
+    assert (data.order_pe[2:5] * 3).round().tolist() == [[1, 1, 1, 1], [2, 2, 2, 1], [2, 2, 2, 1]]
     assert repeated_node_sets(bundle, None) == 1.0
     assert repeated_insiders(bundle, None) == 0.0
+    # in training the commonest class is 0 of a first member, 2 of a last one: one of two is right
+    assert told_by_position_in_the_file(bundle, RawFiles(bundle.card, tmp_path)) == 0.5
+
+
+def test_members_in_another_order_make_the_same_data(tmp_path):
+    """But for the classes of a node that is in a hyperedge twice."""
+    one = {"hypergraph": "3\t1\t2\n2\t9\n3\t9\n1\n", "hypergraph_pos": "0\t1\t2\n0\t2\n0\t1\n2\n"}
+    other = {"hypergraph": "1\t2\t3\n9\t2\n9\t3\n1\n", "hypergraph_pos": "1\t2\t0\n2\t0\n1\t0\n2\n"}
+    table = "node\tvalue\n1\t0.5\n2\t0.25\n3\t4\n9\t1\n"
+    same = {f"{kind}_nodecentrality": table for kind in ("degree", "eigenvec", "pagerank", "kcore")}
+    same |= {"valid_hindex": "2\n", "test_hindex": "3\n"}
+    found = [
+        edge_dependent(tmp_path / str(i), "stack-biology", **files, **same) for i, files in enumerate((one, other))
+    ]
+    assert found[0].digest == found[1].digest
+    assert found[0].hash == found[1].hash
 
 
 def test_numbered_hyperedges(tmp_path):
@@ -488,7 +532,10 @@ def test_a_hyperedge_beyond_the_features_is_named(tmp_path):
     }
     card, files = small("outsider-cora-coauthorship", tmp_path, contents)
     data = build_dataset(card, "fixed", files).data
-    assert data.x.tolist() == np.diag(np.arange(6.0))[[1, 0, 2, 5]].tolist()
+    nodes, hyperedges = data.hyperedge_index
+    # the only word of a node is its id, and as often
+    found = set(zip(data.x.sum(dim=1)[nodes].tolist(), hyperedges.tolist(), data.y.tolist(), strict=True))
+    assert found == {(1, 0, 1), (0, 0, 0), (2, 1, 0), (1, 1, 1), (5, 2, 1)}
     (tmp_path / words).write_bytes(pickle.dumps(csr_matrix(np.eye(5))))
     with pytest.raises(DataError, match=r"features\.pickle has 5 nodes, hypergraph\.txt has a node 5$"):
         build_dataset(card, "fixed", files)

@@ -107,6 +107,13 @@ def test_pairs_of_ddi():
     assert len((low * 4267 + high).unique()) == data.y.shape[0]
     assert data.y[split.train].all()
     assert "x" not in data
+    for part in (split.val, split.test):
+        # neither the order of pairs nor that of their ends tells a label
+        place = torch.arange(len(part)) / len(part)
+        y = data.y[part, 0] == 1
+        assert abs(float(place[y].mean() - place[~y].mean())) < 0.01
+        source, target = data.edge_label_index[:, part]
+        assert (source < target).all()
     edges = set(map(tuple, data.edge_index[:, :5000].T.tolist()))
     held_out = data.edge_label_index[:, torch.cat([split.val, split.test])].T.tolist()
     assert not edges & set(map(tuple, held_out))
@@ -228,6 +235,7 @@ def test_the_archive_lands_where_the_loader_looks(monkeypatch, tmp_path):
 
 def test_without_network_the_error_names_file_address_and_place(monkeypatch, tmp_path):
     monkeypatch.setenv("GNNZOO_CACHE", str(tmp_path))
+    (tmp_path / "none").mkdir()
     monkeypatch.setenv("GNNZOO_DATA", str(tmp_path / "none"))
     monkeypatch.setattr(raw, "_unreachable", lambda url: "no route")
     with pytest.raises(DataError, match=r"raw/edge.csv.gz .* from http://snap.*/arxiv.zip .*no route.*ogb/ogbn_arxiv"):
@@ -331,7 +339,7 @@ def collab(**options):
     content["raw/edge_weight.csv.gz"], content["raw/edge_year.csv.gz"] = column([1, 2, 1, 1, 3]), column([2001] * 5)
     for name, edges, negative in (
         ("train", EDGES, None),
-        ("valid", [(0, 2)], [(1, 3), (1, 4)]),
+        ("valid", [(2, 0)], [(1, 3), (1, 4)]),
         ("test", [(2, 5), (0, 4)], [(2, 3)]),
     ):
         del content[f"split/time/{name}.csv.gz"]
@@ -450,15 +458,16 @@ def test_collab(files, options):
     assert set(data.to_dict()) == {"x", "edge_index", "edge_weight", "edge_year", "edge_label_index", "y"}
     assert data.edge_index.shape == (2, 10)
     assert data.edge_weight.flatten().tolist() == [1, 1, 2, 2, 1, 1, 1, 1, 3, 3]
-    assert data.edge_label_index.T.tolist() == [
-        *map(list, EDGES), [0, 2], [1, 3], [1, 4], [2, 5], [0, 4], [2, 3]
-    ]  # fmt: skip
-    assert data.y.flatten().tolist() == [1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0]
+    labelled = [(*pair, int(y)) for pair, y in zip(data.edge_label_index.T.tolist(), data.y, strict=True)]
+    assert labelled[:5] == [(*pair, 1) for pair in EDGES]
+    assert sorted(labelled[5:8]) == [(0, 2, 1), (1, 3, 0), (1, 4, 0)]
+    assert sorted(labelled[8:]) == [(0, 4, 1), (2, 3, 0), (2, 5, 1)]
     assert (split.train.tolist(), split.val.tolist(), split.test.tolist()) == ([0, 1, 2, 3, 4], [5, 6, 7], [8, 9, 10])
     assert ogb.pairs(bundle, None) == {"train": [5, 0], "val": [1, 2], "test": [2, 1]}
     assert ogb.contradicting_pairs(bundle, None) == 0
     assert ogb.trains_on_its_graph(bundle, None)
-    data.edge_label_index[:, 6] = torch.tensor([2, 1])  # the reverse of a training pair
+    negative = int((data.y == 0).nonzero()[0, 0])
+    data.edge_label_index[:, negative] = torch.tensor([2, 1])  # the reverse of a training pair
     assert ogb.contradicting_pairs(bundle, None) == 1
 
 

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch.serialization import get_safe_globals
@@ -80,7 +82,7 @@ KINDS = {
     "a list of one": ([graph()], "node", "graph", "multiclass", 3, "accuracy"),
     "graphs": (graphs(lambda i, n: torch.tensor(i % 2)), "graph", "graph", "multiclass", 2, "accuracy"),
     "graphs of one row": (
-        graphs(lambda i, n: torch.tensor([[i % 2, 1]])),
+        graphs(lambda i, n: torch.tensor([[i % 2, i % 3 % 2]])),
         "graph",
         "graph",
         "multilabel",
@@ -154,6 +156,22 @@ def test_types_are_made_right_and_the_users_object_is_left_alone():
     assert set(data.keys()) == {"x", "edge_index", "y", "edge_attr"}
     assert (data.x.dtype, data.edge_attr.dtype, data.edge_index.dtype) == (torch.float32, torch.float32, torch.int64)
     assert data.x.tolist() == x.tolist()
+
+
+def test_a_number_of_edges_is_counted():
+    given = graph()
+    given._store["num_edges"] = 3
+    assert load_dataset(given).card.counts.edges == N
+    assert load_dataset(graph().to_dict() | {"num_edges": "many"}).card.counts.edges == N
+
+
+def test_hyperedges_that_were_counted_may_be_empty():
+    content = {"x": torch.ones(N, 2), "hyperedge_index": index([0, 3], [1, 7]), "y": torch.arange(N) % 3}
+    for given in (HypergraphData, Data):
+        assert load_dataset(given(**content, num_hyperedges=20)).data.num_hyperedges == 20
+    for given in (np.int64(20), torch.tensor(20), torch.tensor([20])):
+        assert load_dataset(Data(**content, num_hyperedges=given)).data.num_hyperedges == 20
+    assert load_dataset(content | {"hyperedge_index": index([0, 1], [1, 0])}).data.num_hyperedges == 2
 
 
 # --- splits ----------------------------------------------------------------------------------------------------------
@@ -291,10 +309,37 @@ def index(*columns):
     return torch.tensor(columns).t().contiguous()
 
 
+def hetero_with_weight():
+    data = hetero()
+    data["author", "writes", "paper"].edge_weight = torch.tensor(2)
+    return data
+
+
+def hetero_to(kind, **types):
+    data = hetero()
+    data["author", "to", kind].edge_index = index([0, 0])
+    for name, content in types.items():
+        data[name].update(content)
+    return data
+
+
+def quantized():
+    with warnings.catch_warnings(action="ignore"):
+        return torch.quantize_per_tensor(torch.ones(N, 2), 0.1, 0, torch.quint8)
+
+
 BAD = {
     "no x": (without("x"), r": x is missing; torch\.ones\(num_nodes, 1\)"),
     "no edges": (without("edge_index"), r": edge_index is missing: \[2, num_edges\]"),
     "no y": (without("y"), ": y is missing"),
+    "x of no columns": (graph(x=torch.ones(N, 0)), r": x has shape \[30, 0\]: \[30, in_channels\] is expected"),
+    "x of one number": (graph(x=torch.tensor(1.0)), ": x is a single number: a row for each is expected"),
+    "x of one number, with masks": (
+        graph(x=torch.tensor(1.0), **masks([0], [1], [2])),
+        ": x is a single number: a row for each is expected",
+    ),
+    "quantized x": (graph(x=quantized()), ": x is quantized: a dense tensor is expected$"),
+    "x of no content": (graph(x=torch.ones(N, 2, device="meta")), r": x is without content \(meta\): a dense"),
     "flat x": (graph(x=torch.ones(N)), r": x has shape \[30\]: \[30, in_channels\] is expected"),
     "x no tensor": (graph(x=[[1.0]] * N), ": x is a list: a tensor is expected"),
     "sparse x": (graph(x=torch.eye(N).to_sparse()), ": x is sparse: a dense tensor is expected"),
@@ -308,13 +353,41 @@ BAD = {
     ),
     "real edges": (graph(edge_index=torch.rand(2, 3)), r"edge_index is float32 \[2, 3\]: whole numbers are expected"),
     "edge_attr": (graph(edge_attr=torch.ones(3, 1)), r"edge_attr has shape \[3, 1\], there are 30 edges"),
+    "edge_attr of one number": (graph(edge_attr=torch.tensor(1.0)), ": edge_attr is a single number: a row for each"),
+    "edge_weight of one number": (
+        hetero_with_weight(),
+        ": edge_weight of author writes paper is a single number: a row for each is expected",
+    ),
+    "edge_attr of no columns": (
+        graph(edge_attr=torch.ones(N, 0)),
+        r"edge_attr has shape \[30, 0\], there are 30 edges",
+    ),
     "short y": (graph(torch.arange(4)), r"y has shape \[4\], there are 30 nodes$"),
     "y of the graph": (graph(torch.tensor([1])), "there are 30 nodes; to learn labels of whole graphs takes a list"),
     "label -5": (graph(torch.arange(N) - 5), "data: node 0: class -5: classes count from 0, and -1 is none"),
     "label 99": (graph(torch.arange(N) * 10), r"data: node 29: class 290, of only 30 labels: .*y\.float\(\)"),
     "one class": (graph(torch.zeros(N).long()), "all labels are one class: there is nothing to learn"),
+    "one class, not 0": (graph(torch.where(torch.arange(N) > 9, 1, -1)), "all labels are one class: there is nothing"),
+    "one boolean": (graph(torch.ones(N).bool()), "all labels are one class: there is nothing to learn"),
+    "one real label": (graph(torch.zeros(N)), "data: all labels are one value, 0: there is nothing to learn"),
+    "one value": (
+        graph(torch.where(torch.arange(N) > 9, 2.5, torch.nan)),
+        "data: all labels are one value, 2.5: there",
+    ),
+    "one label in a column": (
+        graph(torch.stack([torch.arange(N) % 2, torch.ones(N)], dim=1)),
+        "data: all labels in column 1 are one value, 1: there is nothing to learn",
+    ),
+    "one whole label in a column": (
+        graph(torch.stack([torch.zeros(N), torch.arange(N) % 2], dim=1).long()),
+        "data: all labels in column 0 are one value, 0: there is nothing to learn",
+    ),
+    "no label in a column": (
+        graph(torch.stack([torch.arange(N) % 2, torch.full((N,), torch.nan)], dim=1)),
+        "data: nothing has a label in column 1",
+    ),
     "no label": (graph(torch.full((N,), -1)), "nothing has a label"),
-    "no node": (graph(torch.zeros(0), x=torch.zeros(0, 2), edge_index=torch.zeros(2, 0).long()), "nothing has a label"),
+    "no node": (graph(torch.zeros(0), x=torch.zeros(0, 2), edge_index=torch.zeros(2, 0).long()), "there are no nodes"),
     "no value": (graph(torch.full((N,), torch.nan)), "nothing has a label"),
     "infinite y": (graph(torch.arange(N) / torch.arange(N).flip(0)), "data: node 29: y is infinite"),
     "columns of classes": (graph(torch.arange(2 * N).view(N, 2)), r"y is int64 \[30, 2\]: several labels are 0 or 1"),
@@ -328,7 +401,15 @@ BAD = {
     ),
     "short mask": (
         graph(**masks([0], [1], [2]) | {"val_mask": torch.ones(3).bool()}),
-        r"\[3\]: \[30\] or \[30, splits\]",
+        "val_mask has 3 rows, there are 30 nodes",
+    ),
+    "mask of no splits": (
+        graph(**dict.fromkeys(("train_mask", "val_mask", "test_mask"), torch.ones(N, 0).bool())),
+        r"train_mask has shape \[30, 0\]: \[num_nodes\] or \[num_nodes, splits\] is expected",
+    ),
+    "sparse mask": (
+        graph(**masks([0], [1], [2]) | {"val_mask": torch.ones(N).bool().to_sparse()}),
+        "val_mask is sparse: a dense tensor is expected",
     ),
     "empty mask": (graph(**masks([0], [], [2])), "data: the val part is empty"),
     "overlap": (graph(**masks([0, 4], [1], [4, 5])), "data: node 4: in two of train, val and test"),
@@ -340,10 +421,51 @@ BAD = {
         HypergraphData(x=torch.ones(N, 2), hyperedge_index=index([0, 4]), num_hyperedges=3, y=torch.arange(N) % 3),
         r"hyperedge_index\[1, 0\] is 4: the hyperedges are 0 to 2",
     ),
+    "hyperedge ids": (
+        Data(x=torch.ones(N, 2), hyperedge_index=index([0, 10**16], [1, 7]), y=torch.arange(N) % 3),
+        r"hyperedge_index\[1, 0\] is 10000000000000000, of only 2 incidences: hyperedges count from 0; .*unique",
+    ),
+    "hyperedge ids of an object": (
+        HypergraphData(x=torch.ones(N, 2), hyperedge_index=index([0, 2], [1, 1]), y=torch.arange(N) % 3),
+        r"hyperedge_index\[1, 0\] is 2, of only 2 incidences: hyperedges count from 0",
+    ),
+    "hyperedges of node types": (hetero(hyperedge_index=index([0, 0])), "hyperedge_index of paper stands in a HeteroD"),
+    "hyperedges in words": (
+        HypergraphData(**ring.to_dict() | {"num_hyperedges": "a"}),
+        ": num_hyperedges is 'a': a whole number is expected",
+    ),
+    "real number of hyperedges": (
+        Data(**ring.to_dict() | {"num_hyperedges": 30.5}),
+        ": num_hyperedges is 30.5: a whole",
+    ),
+    "flat hyperedges": (
+        Data(x=torch.ones(N, 2), hyperedge_index=torch.tensor(1), y=torch.arange(N) % 3),
+        r"hyperedge_index has shape \[\], \[2, \.\.\.\] is expected",
+    ),
+    "edges beside hyperedges": (
+        Data(**ring.to_dict() | {"edge_index": torch.arange(N)}),
+        r": edge_index has shape \[30\], \[2, \.\.\.\] is expected",
+    ),
+    "number of nodes": (graph(num_nodes=-1), ": num_nodes is -1: a whole number is expected"),
+    "numbers of nodes": (graph(num_nodes=torch.ones(3, 3)), r": num_nodes is tensor\(\[\[1\., 1\., 1\.\], .*: a whole"),
+    "huge number of nodes": (graph(num_nodes=2**63), f": num_nodes is {2**63}: a whole number is expected"),
+    "unknown type": (hetero_to("b"), "data: the number of nodes of b is not known: give x or num_nodes"),
+    "type without number": (
+        hetero_to("b", b={"y": torch.ones(2)}),
+        "data: the number of nodes of b is not known: give x or num_nodes",
+    ),
     "no labelled type": (HeteroData(paper={"x": torch.eye(3)}), "one node type must have y, and nothing else may"),
     "batch": (Batch.from_data_list([graph(), graph()]), r"is a Batch: give batch\.to_data_list\(\)"),
     "strange element": ([graph(), "karate"], "data holds a str: a PyG Data, HeteroData or"),
     "list of types": ([hetero(), hetero()], "graph 1 is a HeteroData after HeteroData: a list holds Data"),
+    "graphs without nodes": (
+        [Data(x=torch.ones(0, 2), edge_index=torch.ones(2, 0).long(), y=torch.tensor([i % 2])) for i in range(9)],
+        "data: graph 0: there are no nodes",
+    ),
+    "a graph without nodes": (
+        [graph(torch.tensor([0])), Data(x=torch.ones(0, 2), edge_index=torch.ones(2, 0).long(), y=torch.tensor([1]))],
+        "data: graph 1: there are no nodes",
+    ),
     "unlike graphs": ([graph(), graph(pos=torch.ones(N, 2))], "pos stands in one of graph 1 and graph 0"),
     "unlike widths": (
         [graph(), graph(x=torch.ones(N, 3))],
@@ -353,6 +475,10 @@ BAD = {
     "one label too few": ([graph(), graph(torch.arange(4))], r"y of graph 1 has shape \[4\], and there are 30 nodes"),
     "gap in a graph": ([graph(), graph(torch.arange(N) - 1)], "data: graph 1, node 0: no class, but all nodes"),
     "mask in a list": ([graph(**masks([0], [1], [2])), graph()], "graph 0 has a train_mask, but a list's graphs"),
+    "split of a graph in numbers": (
+        [graph(split="train"), graph(split=torch.eye(N))],
+        r"split of graph 1 is tensor\(\[\[.*: 'train', 'val' or 'test' is expected",
+    ),
     "split of a graph": (
         [graph(split="train"), graph(split="valid")],
         "split of graph 1 is 'valid': 'train', 'val' or",
@@ -378,6 +504,7 @@ class Evil:
 
 def test_nothing_in_a_file_is_run():
     before = set(get_safe_globals())
+    assert Data in before  # PyG's, without which it would load its own files unsafely
     for content in (Evil(), [graph(), Evil()], graph(extra=Evil())):
         with pytest.raises(
             DataError, match=r"^mine.pt is refused: it asks for \w*\.mkdir, which data do not need; give "
@@ -522,6 +649,20 @@ BAD_NODES = {
         labels("1.5", "2.5", "3.5", "4.5", "x"),
         "mine/nodes.csv line 6, column label: 'x' is not a number, as most",
     ),
+    "many digits": (
+        labels("0", "1", "9" * 5000),
+        f"mine/nodes.csv line 4, column label: '{'9' * 40}...' is no class: whole numbers have up to 18 digits",
+    ),
+    "feature of many digits": (
+        change("n15,35", f"n15,{'9' * 400}"),
+        f"mine/nodes.csv line 17, column age: '{'9' * 40}...' is not finite",
+    ),
+    "feature of more digits": (
+        change("n15,35", f"n15,{'9' * 5000}"),
+        f"mine/nodes.csv line 17, column age: '{'9' * 40}...' is not a number",
+    ),
+    "one class": (labels("a"), "mine: all labels are one class: there is nothing to learn"),
+    "one value": (labels("0.0", ""), "mine: all labels are one value, 0: there is nothing to learn"),
     "infinite label": (labels("1.5", "inf"), "mine/nodes.csv line 3, column label: 'inf' is not finite"),
     "split": (
         "f,label,split\n0,1,train\n1,1,tset\n",

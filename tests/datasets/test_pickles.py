@@ -42,6 +42,16 @@ def test_python_2(tmp_path):
     assert pickles.load(path, encoding="latin1") == {"ä": 1}
 
 
+def test_scipys_old_modules_raise_no_warning(tmp_path, recwarn):
+    """SciPy warns whoever takes a class from there, and will have none of them in version 2."""
+    value = written(tmp_path, scipy.sparse.coo_matrix(np.eye(3)), protocol=0).read_bytes()
+    assert b"scipy.sparse._coo" in value
+    path = tmp_path / "old.pickle"
+    path.write_bytes(value.replace(b"scipy.sparse._coo", b"scipy.sparse.coo"))
+    assert pickles.load(path).nnz == 3
+    assert not recwarn.list
+
+
 class _Runs:
     def __init__(self, function, *arguments):
         self.call = function, arguments

@@ -125,6 +125,20 @@ def test_precedence_of_roots(card, tmp_path, monkeypatch):
         load_dataset("tiny-webkb", root=tmp_path / "nowhere")
 
 
+def test_a_variable_that_names_no_folder_is_said(card, tmp_path, monkeypatch):
+    """A word mistyped in it would otherwise look like missing files, or download them again."""
+    place(tmp_path / "argument")
+    (tmp_path / "file").touch()
+    for name in ("file", "nowhere"):
+        monkeypatch.setenv("GNNZOO_DATA", str(tmp_path / name))
+        for root in (None, tmp_path / "argument"):
+            with pytest.raises(DataError, match=rf"^GNNZOO_DATA={tmp_path / name} is not a folder$"):
+                load_dataset("tiny-webkb", root=root)
+        assert load_dataset("karate").card.counts.nodes == 34  # needs no files
+    monkeypatch.setenv("GNNZOO_DATA", "")
+    assert load_dataset("tiny-webkb", root=tmp_path / "argument").card.counts.nodes == 6
+
+
 def test_a_missing_file_is_named_with_url_and_place(card, tmp_path):
     place(tmp_path / "data", without=(EDGES,))
     with pytest.raises(DataError) as caught:

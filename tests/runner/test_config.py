@@ -363,7 +363,7 @@ GOOD = ["model=gcn", "dataset=karate"]
 
 # What is wrong, the line that says so, and whether torch is needed to see it (a constructor's signature).
 WRONG: list[tuple[list[str], str, bool]] = [
-    (["model=gnc", "dataset=karate"], "unknown model 'gnc'; did you mean 'gin' or 'gcn'?", False),
+    (["model=mpl", "dataset=karate"], "unknown model 'mpl'; did you mean 'mlp'?", False),
     (["model=gcn", "dataset=karat"], "unknown dataset 'karat'; did you mean 'karate'", False),
     ([*GOOD, "protocol=random"], f"unknown protocol 'random' in dataset karate; did you mean '{KARATE}'?", False),
     (["model=gcn", "dataset=karate@publik"], "unknown protocol 'publik' in dataset karate; choose from: ", False),
