@@ -1,6 +1,7 @@
 """The invariants of sheaf Laplacians and of the network."""
 
 import itertools
+import sys
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.data import Batch, Data
 
 from gnnzoo.errors import ConfigError, DataError
-from gnnzoo.models import NeuralSheafDiffusion
+from gnnzoo.models import ContinuousSheafDiffusion, NeuralSheafDiffusion
 from gnnzoo.models.build import create_model
 from gnnzoo.models.sheaf import SheafGraph, orthogonal_map, sheaf_laplacian
 from gnnzoo.models.sheaf.laplacian import num_orthogonal_parameters
@@ -74,11 +75,12 @@ def adjacency(edge_index, num_nodes):
 
 
 def inverse_sqrt(matrix):
+    """Return the pseudo-inverse square root."""
     values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ (values**-0.5).diag() @ vectors.T
+    return vectors @ torch.where(values > 1e-9, values, torch.inf).pow(-0.5).diag() @ vectors.T
 
 
-def naive_laplacian(graph, edge_index, sheaf, normalization, maps, weights, fixed):
+def naive_laplacian(graph, edge_index, sheaf, normalization, maps, weights, fixed, augmented=True):
     """Return the Laplacian by its definition: dense, block by block."""
     n, d = graph.num_nodes, maps.size(0)
     delta = coboundary(graph, maps, weights)
@@ -88,16 +90,16 @@ def naive_laplacian(graph, edge_index, sheaf, normalization, maps, weights, fixe
     for v in range(n):
         block = slice(v * d, v * d + d)
         if normalization == "sheaf":
-            scale[block, block] = inverse_sqrt(laplacian[block, block] + torch.eye(d))
+            scale[block, block] = inverse_sqrt(laplacian[block, block] + augmented * torch.eye(d))
         elif normalization == "degree":
             factor = d if sheaf == "general" else 1
-            scale[block, block] = torch.eye(d, dtype=DOUBLE) * (factor * degree[v] + 1) ** -0.5
+            scale[block, block] = inverse_sqrt(torch.eye(d, dtype=DOUBLE) * (factor * degree[v] + augmented))
         else:
             scale[block, block] = torch.eye(d, dtype=DOUBLE)
     width = d + len(fixed)
     out = torch.zeros(n, width, n, width, dtype=DOUBLE)
     out[:, :d, :, :d] = (scale @ laplacian @ scale).view(n, d, n, d)
-    root = ((degree + 1) ** -0.5 if normalization == "sheaf" else torch.ones(n, dtype=DOUBLE)).diag()
+    root = inverse_sqrt((degree + augmented).diag()) if normalization == "sheaf" else torch.eye(n, dtype=DOUBLE)
     for number, sign in enumerate(fixed):
         out[:, d + number, :, d + number] = root @ (degree.diag() + sign * adjacency(edge_index, n)) @ root
     return out.view(n * width, n * width)
@@ -106,14 +108,15 @@ def naive_laplacian(graph, edge_index, sheaf, normalization, maps, weights, fixe
 # The Laplacian --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("augmented", [True, False])
 @pytest.mark.parametrize("fixed", [(), (1,), (-1,), (1, -1)])
 @pytest.mark.parametrize(("sheaf", "normalization"), KINDS)
-def test_laplacian_is_the_naive_one(sheaf, normalization, fixed):
+def test_laplacian_is_the_naive_one(sheaf, normalization, fixed, augmented):
     edge_index = random_graph()
     graph = SheafGraph(edge_index, 8)
     maps, weights = random_maps(sheaf, 3, graph)
-    laplacian = sheaf_laplacian(graph, maps, sheaf, normalization, weights, fixed)
-    expected = naive_laplacian(graph, edge_index, sheaf, normalization, maps, weights, fixed)
+    laplacian = sheaf_laplacian(graph, maps, sheaf, normalization, weights, fixed, augmented=augmented)
+    expected = naive_laplacian(graph, edge_index, sheaf, normalization, maps, weights, fixed, augmented)
     torch.testing.assert_close(laplacian.to_dense(), expected, rtol=0, atol=1e-12)
     x = torch.randn(8, 3 + len(fixed), 4, dtype=DOUBLE)
     torch.testing.assert_close((laplacian @ x).view(-1, 4), expected @ x.view(-1, 4), rtol=0, atol=1e-12)
@@ -132,6 +135,39 @@ def test_spectrum_and_quadratic_form(sheaf, normalization):
     if normalization == "none":
         x = torch.randn(24, dtype=DOUBLE)
         assert (x @ dense @ x).item() == pytest.approx(coboundary(graph, maps).mv(x).square().sum().item())
+
+
+@pytest.mark.parametrize("normalization", ["sheaf", "degree"])
+def test_without_augmentation_diagonal_blocks_are_what_normalization_makes_them(normalization):
+    graph = SheafGraph(random_graph(), 8)  # node 7 is isolated
+    maps, _ = random_maps("general", 2, graph)
+    dense = sheaf_laplacian(graph, maps, "general", normalization, augmented=False).to_dense().view(8, 2, 8, 2)
+    blocks = dense[torch.arange(8), :, torch.arange(8)]
+    assert not blocks[7].any()
+    if normalization == "sheaf":
+        torch.testing.assert_close(blocks[:7], torch.eye(2, dtype=DOUBLE).expand(7, 2, 2))
+
+
+@pytest.mark.parametrize(("sheaf", "normalization"), KINDS)
+def test_gradients_without_augmentation(sheaf, normalization):
+    graph = SheafGraph(random_graph(5, 5), 5)
+    maps, weights = random_maps(sheaf, 2, graph)
+    leaves = [maps.requires_grad_()] + ([weights.requires_grad_()] if weights is not None else [])
+
+    def dense(maps, weights=None):
+        return sheaf_laplacian(graph, maps, sheaf, normalization, weights, (1,), augmented=False).to_dense()
+
+    assert torch.autograd.gradcheck(dense, leaves)
+
+
+def test_gradients_without_augmentation_of_maps_with_a_common_kernel():
+    graph, rows = SheafGraph(random_graph(5, 5), 5), torch.randn(2, dtype=DOUBLE)
+    columns = torch.randn(2, 1, graph.ends.numel(), dtype=DOUBLE, requires_grad=True)
+
+    def dense(columns, rows):  # all D have rank one: the pseudo-inverse is smooth along these maps
+        return sheaf_laplacian(graph, columns * rows.view(1, 2, 1), "general", augmented=False).to_dense()
+
+    assert torch.autograd.gradcheck(dense, (columns, rows.requires_grad_()))
 
 
 @pytest.mark.parametrize("sheaf", ["diag", "bundle", "general"])
@@ -464,3 +500,215 @@ def test_published_parameter_counts(benchmark):
     card, (features, classes) = MODELS.card("sheaf"), SIZES[benchmark.partition("@")[0]]
     model = create_model("sheaf", None, in_channels=features, out_channels=classes, **card.datasets[benchmark].model)
     assert sum(p.numel() for p in model.parameters()) == card.parameters[benchmark]
+
+
+# The continuous models ------------------------------------------------------------------------------------------------
+
+CONTINUOUS = [
+    {"sheaf": "diag", "stalk_dim": 1},
+    {"sheaf": "bundle", "stalk_dim": 3, "static_sheaf": True, "solver": "midpoint"},
+    {"sheaf": "bundle", "stalk_dim": 2, "orthogonal": "matrix_exp", "edge_weights": False, "second_linear": True},
+    {"sheaf": "general", "stalk_dim": 2, "add_hp": True, "left_weights": False, "solver": "euler"},
+    {"sheaf": "graph", "stalk_dim": 1, "normalization": "none", "add_lp": True},
+]
+
+
+def flow(**kwargs):
+    """Return a continuous model with random parameters, in evaluation mode."""
+    defaults = {"hidden_channels": 4, "max_time": 1.3, "solver": "rk4", "step_size": 0.5}
+    model = ContinuousSheafDiffusion(5, 3, **defaults | kwargs).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def without_weights(**kwargs):
+    """Return a linear continuous model whose first and last layers pass the state on, with 4 channels."""
+    model = flow(left_weights=False, right_weights=False, use_act=False, static_sheaf=True, **kwargs)
+    node = model.width * 4
+    model.lin_in, model.lin_out = torch.nn.Linear(node, node).double(), torch.nn.Linear(node, node).double()
+    for layer in (model.lin_in, model.lin_out):
+        torch.nn.init.eye_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    return model
+
+
+@pytest.mark.parametrize("kwargs", CONTINUOUS)
+def test_numbering_does_not_matter_in_continuous_time(kwargs):
+    model, edge_index, x = flow(**kwargs), random_graph(), torch.randn(8, 5, dtype=DOUBLE)
+    out, order = model(x, edge_index), torch.randperm(8)
+    torch.testing.assert_close(model(x[order], order.argsort()[edge_index]), out[order])
+    torch.testing.assert_close(model(x, edge_index[:, torch.randperm(edge_index.size(1))]), out)
+
+
+@pytest.mark.parametrize("kwargs", CONTINUOUS)
+def test_gradients_of_the_continuous_network(kwargs):
+    model, edge_index = flow(**kwargs), random_graph(5, 4)
+    x = torch.randn(5, 5, dtype=DOUBLE, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *_: model(x, edge_index), (x, *model.parameters()), fast_mode=True)
+
+
+@pytest.mark.parametrize("sheaf", ["diag", "bundle", "general"])
+def test_linear_flow_is_the_exponential_of_the_laplacian(sheaf):
+    model = without_weights(sheaf=sheaf, stalk_dim=2, max_time=1.7, solver="dopri5")
+    edge_index, x = random_graph(), torch.randn(8, 8, dtype=DOUBLE)
+    dense = model.laplacian_of(x.view(8, 2, 4), SheafGraph.of(edge_index, 8)).to_dense()
+    expected = (torch.linalg.matrix_exp(-1.7 * dense) @ x.view(16, 4)).view(8, 8)
+    torch.testing.assert_close(model(x, edge_index), expected, rtol=0, atol=1e-6)
+
+
+def test_linear_flow_ends_in_the_kernel_of_the_laplacian():
+    model = without_weights(sheaf="graph", stalk_dim=1, normalization="none", max_time=400.0, solver="dopri5")
+    torch.nn.init.zeros_(model.flow.map_learner.weight)  # all weights are 1/4: the harmonic states are constant
+    ring, x = undirected([[i, (i + 1) % 6] for i in range(6)]), torch.randn(6, 4, dtype=DOUBLE)
+    model.max_evaluations = 100_000
+    torch.testing.assert_close(model(x, ring), x.mean(0).expand(6, 4), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sheaf", ["diag", "bundle", "general"])
+def test_an_euler_step_of_length_one_is_a_layer(sheaf):
+    discrete = NeuralSheafDiffusion(5, 3, 4, 1, sheaf, 2, add_lp=True, use_act=False).double()
+    continuous = flow(sheaf=sheaf, stalk_dim=2, add_lp=True, use_act=False, max_time=1.0, solver="euler", step_size=1.0)
+    state = {name.replace("layers.0", "flow"): value for name, value in discrete.state_dict().items()}
+    del state["flow.epsilon"]
+    continuous.load_state_dict(state)
+    x, edge_index = torch.randn(8, 5, dtype=DOUBLE), random_graph()
+    torch.testing.assert_close(continuous(x, edge_index), discrete.eval()(x, edge_index))
+    assert continuous.num_evaluations == 1
+
+
+def test_the_minus_stands_inside_the_activation():
+    model = flow(sheaf="diag", stalk_dim=2, max_time=0.5, solver="euler", step_size=0.5)
+    x, graph = torch.randn(8, 5, dtype=DOUBLE), SheafGraph.of(edge_index := random_graph(), 8)
+    state = model.encode(x)
+    mixed = torch.einsum("ij,njh,kh->nik", model.flow.left.weight, state, model.flow.right.weight)
+    change = torch.nn.functional.elu(-(model.laplacian_of(state, graph) @ mixed))
+    torch.testing.assert_close(model(x, edge_index), model.lin_out((state + 0.5 * change).flatten(1)))
+
+
+def test_no_time_means_no_diffusion():
+    model, x = flow(max_time=0.0), torch.randn(8, 5, dtype=DOUBLE)
+    assert torch.equal(model(x, random_graph()), model.lin_out(torch.nn.functional.elu(model.lin_in(x))))
+    assert model.num_evaluations == 0
+
+
+def test_weights_of_edges_as_maps():
+    model, graph = flow(sheaf="graph", stalk_dim=1, normalization="none"), SheafGraph(undirected([[0, 1]]), 2)
+    x = torch.randn(2, 1, 4, dtype=DOUBLE)
+    weight, (one, other) = model.flow.map_learner.weight[0], x.flatten(1)
+    w = (weight @ torch.cat([one, other])).sigmoid() * (weight @ torch.cat([other, one])).sigmoid()
+    expected = w.square() * torch.tensor([[1, -1], [-1, 1]], dtype=DOUBLE)
+    torch.testing.assert_close(model.laplacian_of(x, graph).to_dense(), expected)
+    assert len(model.parameter_groups()["sheaf_learner"]) == 1
+
+
+@pytest.mark.parametrize("static_sheaf", [False, True])
+@pytest.mark.parametrize("sheaf", ["diag", "bundle", "general", "graph"])
+def test_adjoint_gradients_are_the_same(sheaf, static_sheaf):
+    common = {"sheaf": sheaf, "stalk_dim": 1 + (sheaf != "graph"), "static_sheaf": static_sheaf}
+    common |= {"use_act": False}  # ELU's kink leaves a difference that falls slowly with the tolerance
+    common |= {"solver": "dopri5", "tolerance_scale": 0.01, "max_evaluations": 10_000}
+    x, edge_index, grads = torch.randn(6, 5, dtype=DOUBLE), random_graph(6, 8), []
+    direct = flow(**common)
+    adjoint = flow(**common, adjoint=True, adjoint_solver="dopri5", adjoint_tolerance_scale=0.01).train()
+    adjoint.load_state_dict(direct.state_dict())
+    adjoint.noise = lambda x: None  # as in evaluation mode
+    for model in (direct, adjoint):
+        model(x, edge_index).square().sum().backward()
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert adjoint.num_evaluations > direct.num_evaluations  # also going back
+    assert (grads[1] - grads[0]).norm() < 1e-6 * grads[0].norm()
+
+
+def test_noise_is_drawn_once_per_solve():
+    model, x = flow(sheaf="general", solver="dopri5").train(), torch.randn(8, 5, dtype=DOUBLE)
+    edge_index = random_graph()
+    first, second = model(x, edge_index), model(x, edge_index)  # with noise at each evaluation it would not end
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(first, second, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("sheaf", ["diag", "bundle", "general"])
+def test_adaptive_solver_in_single_precision(sheaf):
+    model, x, edge_index = flow(sheaf=sheaf, solver="dopri5"), torch.randn(8, 5), random_graph()
+    expected = model(x.double(), edge_index).float()
+    torch.testing.assert_close(model.float()(x, edge_index), expected, rtol=1e-4, atol=1e-5)
+    assert model.num_evaluations < 200
+
+
+def test_batches_and_odd_graphs_in_continuous_time():
+    model, empty = flow(sheaf="bundle", stalk_dim=3), torch.empty(2, 0, dtype=torch.long)
+    graphs = [
+        Data(x=torch.randn(n, 5, dtype=DOUBLE), edge_index=e) for n, e in ((8, random_graph()), (1, empty), (3, empty))
+    ]
+    batch = Batch.from_data_list(graphs)
+    torch.testing.assert_close(model(batch.x, batch.edge_index), torch.cat([model(g.x, g.edge_index) for g in graphs]))
+    adaptive = flow(solver="dopri5")
+    assert adaptive(torch.empty(0, 5, dtype=DOUBLE), empty).shape == (0, 3)
+    assert adaptive(graphs[2].x, empty).isfinite().all()
+
+
+def test_a_solve_without_end_is_given_up():
+    model, x, edge_index = flow(solver="dopri5", max_evaluations=10), torch.randn(8, 5, dtype=DOUBLE), random_graph()
+    with pytest.raises(ConfigError, match=r"solver=dopri5 needs more than max_evaluations=10 .* raise tolerance_scale"):
+        model(x, edge_index)
+    with pytest.raises(ConfigError, match=r"max_evaluations=10 .*: raise step_size=0\.1 or max_evaluations"):
+        flow(step_size=0.1, max_evaluations=10)(x, edge_index)
+    model.max_evaluations = 10_000
+    torch.nn.init.constant_(model.flow.right.weight, torch.nan)
+    with pytest.raises(ConfigError, match=r"too small a step .*max_time=1\.3: .* fixed steps"):
+        model(x, edge_index)
+
+
+def test_without_torchdiffeq_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchdiffeq", None)
+    with pytest.raises(ConfigError, match=r"^continuous sheaf diffusion needs torchdiffeq: pip install gnnzoo\[ode\]$"):
+        ContinuousSheafDiffusion(5, 3)
+    NeuralSheafDiffusion(5, 3)
+
+
+def test_torchdiffeq_may_be_imported_first_on_another_device(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchdiffeq"]:
+        monkeypatch.delitem(sys.modules, name)
+    with torch.device("meta"), torch.inference_mode():
+        ContinuousSheafDiffusion(5, 3)
+    model = flow(solver="dopri5")
+    model(torch.randn(8, 5, dtype=DOUBLE), random_graph()).sum().backward()
+
+
+def test_initial_parameters_of_the_continuous_model():
+    model = ContinuousSheafDiffusion(5, 3, 4, stalk_dim=3)
+    assert not torch.equal(model.flow.left.weight, torch.eye(3))
+    before = [p.clone() for p in model.parameters()]
+    model.reset_parameters()
+    assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"sheaf": "graph", "stalk_dim": 2}, "sheaf=graph needs stalk_dim=1, not 2"),
+        ({"sheaf": "bundle", "stalk_dim": 1}, "needs stalk_dim >= 2"),
+        ({"normalization": "degree"}, "always normalized"),
+    ],
+)
+def test_impossible_combinations_in_continuous_time(kwargs, message):
+    with pytest.raises(ConfigError, match=message):
+        ContinuousSheafDiffusion(5, 3, **kwargs)
+
+
+def test_load_reference_of_a_continuous_model():
+    model = ContinuousSheafDiffusion(5, 3, 4, stalk_dim=3, orthogonal="cayley", second_linear=True, solver="rk4")
+    theirs = {reference_name(name): tensor for name, tensor in model.state_dict().items()}
+    assert {"lin12.bias", "odefunc.lin_left_weights.weight", "weight_learner.linear1.weight"} <= set(theirs)
+    again = {f"odeblock.odefunc.{name}": theirs[name] for name in ("sheaf_learner.linear1.weight",)}
+    flags = FLAGS | {"model": "BundleSheafODE", "max_t": 1.0, "int_method": "rk4", "sparse_learner": True}
+    loaded = ContinuousSheafDiffusion.load_reference(flags, theirs | again)
+    x, edge_index = torch.randn(8, 5), random_graph()
+    assert torch.equal(loaded(x, edge_index), model(x, edge_index))
+    assert ContinuousSheafDiffusion.load_reference(flags | {"int_method": None}, theirs).solver == "dopri5"
+    with pytest.raises(ConfigError, match="diag_ode, bundle_ode, general_ode, graph_ode"):
+        ContinuousSheafDiffusion.load_reference(flags | {"model": "bundle"}, theirs)
+    del theirs["lin12.bias"]
+    with pytest.raises(ConfigError, match=r"do not fit the flags: lin12\.bias"):
+        ContinuousSheafDiffusion.load_reference(flags, theirs)

@@ -1,4 +1,4 @@
-r"""Neural Sheaf Diffusion, discrete models (Diag, O(d), General).
+r"""Neural Sheaf Diffusion, discrete (Diag, O(d), General) and continuous (the same as a differential equation).
 
 Bodnar, Di Giovanni, Chamberlain, Liò, Bronstein: "Neural Sheaf Diffusion: A Topological Perspective on Heterophily and
 Oversmoothing in GNNs", NeurIPS 2022, arXiv 2202.04579.
@@ -13,13 +13,15 @@ after these maps, and a layer diffuses along the Laplacian of a sheaf that it le
 
 Names used in this package: ``n`` nodes, ``m`` undirected edges, ``d`` the learned stalk dimension, ``width`` = d plus
 the fixed low-pass and high-pass coordinates, ``h`` hidden channels per stalk coordinate.
-The state is ``[n, width, h]``.
+The state is ``[n, width, h]``. The continuous models (``ode.py``) need torchdiffeq.
 """
 
 from gnnzoo.models.sheaf.laplacian import SheafGraph, SheafLaplacian, orthogonal_map, sheaf_laplacian
 from gnnzoo.models.sheaf.model import NeuralSheafDiffusion, SheafDiffusionLayer
+from gnnzoo.models.sheaf.ode import ContinuousSheafDiffusion
 
 __all__ = [
+    "ContinuousSheafDiffusion",
     "NeuralSheafDiffusion",
     "SheafDiffusionLayer",
     "SheafGraph",

@@ -157,11 +157,19 @@ class SheafGraph:
         out = x.new_zeros(*x.shape[:-1], self.num_nodes)
         return out.scatter_add(-1, self.ends.expand(*x.shape[:-1], -1), x)
 
-    def pattern(self, sheaf: Sheaf, d: int, fixed: tuple[int, ...], scaled: bool, dtype: torch.dtype) -> Pattern:
+    def pattern(
+        self,
+        sheaf: Sheaf,
+        d: int,
+        fixed: tuple[int, ...],
+        scaled: bool,
+        dtype: torch.dtype,
+        augmented: bool = True,
+    ) -> Pattern:
         """Return the sparsity pattern of Laplacians of one kind, built once."""
-        key = (sheaf, d, fixed, scaled, dtype)
+        key = (sheaf, d, fixed, scaled, dtype, augmented)
         if key not in self._patterns:
-            self._patterns[key] = Pattern(self, sheaf, d, fixed, scaled, dtype)
+            self._patterns[key] = Pattern(self, sheaf, d, fixed, scaled, dtype, augmented)
         return self._patterns[key]
 
 
@@ -177,12 +185,20 @@ class Pattern:
         sheaf: Decides which entries of a block there are.
         d: Learned stalk dimension.
         fixed: The neighbours' entry on each fixed coordinate: +1 low-pass, -1 high-pass.
-        scaled: Whether fixed coordinates are normalized by degree + 1.
+        scaled: Whether fixed coordinates are normalized by degrees.
         dtype: Type of the values.
+        augmented: Whether 1 is added to the degrees that normalize.
     """
 
     def __init__(
-        self, graph: SheafGraph, sheaf: Sheaf, d: int, fixed: tuple[int, ...], scaled: bool, dtype: torch.dtype
+        self,
+        graph: SheafGraph,
+        sheaf: Sheaf,
+        d: int,
+        fixed: tuple[int, ...],
+        scaled: bool,
+        dtype: torch.dtype,
+        augmented: bool = True,
     ) -> None:
         n, m = graph.num_nodes, graph.lower.numel()
         self.num_nodes, self.d, self.width = n, d, d + len(fixed)
@@ -213,7 +229,7 @@ class Pattern:
         self.edge_source[order] = torch.arange(learned, device=device)
 
         degree = graph.degree.to(dtype)
-        scale = (degree + 1).rsqrt() if scaled else torch.ones_like(degree)
+        scale = _inverse_root(degree, augmented) if scaled else torch.ones_like(degree)
         signs = torch.tensor(fixed, dtype=dtype, device=device).unsqueeze(1)
         self.fixed_edges = (signs * (scale[graph.lower] * scale[graph.upper])).flatten()
         self.fixed_nodes = (degree * scale.square()).repeat(len(fixed))
@@ -291,28 +307,43 @@ class _LaplacianProduct(torch.autograd.Function):
         return grad_x, grad_edges, grad_nodes, None
 
 
-class _InverseSqrt(torch.autograd.Function):
-    r"""Inverse square root of ``D + I`` (I with its noise), D symmetric positive semi-definite, ``[n, d, d]``.
+def _inverse_root(x: Tensor, augmented: bool) -> Tensor:
+    """Return ``(x + 1) ** -0.5``; if not augmented ``x ** -0.5``, and 0 where x is 0."""
+    return (x + 1).rsqrt() if augmented else torch.where(x > 0, x, torch.inf).rsqrt()
 
-    Rounding of a large D may hide the I, hence the bound from below; no exact eigenvalue is under it.
+
+class _InverseSqrt(torch.autograd.Function):
+    r"""Inverse square root of symmetric matrices ``[n, d, d]``: of ``D + I`` (I with its noise), or of a bare ``D``.
+
+    D is positive semi-definite. Rounding of a large D may hide the I in ``D + I``, hence the bound from below; no
+    exact eigenvalue is under it. A bare D gets the pseudo-inverse: eigenvalues that are 0 but for rounding stay 0.
     With eigenvalues :math:`s_i^2`, the derivative in the eigenbasis multiplies by the divided differences of
     :math:`\lambda^{-1/2}`, which are :math:`-1 / (s_i s_j (s_i + s_j))`: finite, also where eigenvalues coincide.
+    In a pseudo-inverse they are :math:`s_i^{-3}` between :math:`s_i^2` and a zero, and 0 between zeros.
     """
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+    def forward(ctx: Any, matrix: Tensor, augmented: bool) -> Tensor:
         eigenvalues, vectors = torch.linalg.eigh(matrix)
-        root = eigenvalues.clamp(min=0.999).sqrt()
+        if augmented:
+            root = eigenvalues.clamp(min=0.999).sqrt()
+        else:
+            rounding = matrix.size(-1) * torch.finfo(matrix.dtype).eps
+            root = torch.where(eigenvalues > rounding * eigenvalues[..., -1:], eigenvalues, torch.inf).sqrt()
+        ctx.augmented = augmented
         ctx.save_for_backward(root, vectors)
         return (vectors / root.unsqueeze(-2)) @ vectors.mT
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         root, vectors = ctx.saved_tensors
         si, sj = root.unsqueeze(-1), root.unsqueeze(-2)
         inner = vectors.mT @ grad @ vectors
-        return vectors @ (inner / (-si * sj * (si + sj))) @ vectors.mT
+        divisor = -si * sj * (si + sj)
+        if not ctx.augmented:
+            divisor = torch.where(si.isinf() ^ sj.isinf(), torch.minimum(si, sj) ** 3, divisor)
+        return vectors @ (inner / divisor) @ vectors.mT, None
 
 
 def sheaf_laplacian(
@@ -323,6 +354,7 @@ def sheaf_laplacian(
     edge_weights: Tensor | None = None,
     fixed: tuple[int, ...] = (),
     noise: Tensor | None = None,
+    augmented: bool = True,
 ) -> SheafLaplacian:
     r"""Build the normalized sheaf Laplacian.
 
@@ -340,43 +372,45 @@ def sheaf_laplacian(
         edge_weights: ``[2 m]`` (bundle only): the maps are ``weight * orthogonal``.
         fixed: +1 for a low-pass coordinate, -1 for a high-pass one.
         noise: ``[d]`` (general maps only): I + diag(noise) replaces I.
+        augmented: Whether the I and the 1 stand in :math:`S_v`, as in all of the paper's models; without them it is a
+            pseudo-inverse: 0 at isolated nodes.
     """
     d, m, dtype = maps.size(0), graph.lower.numel(), maps.dtype
     degree = graph.degree.to(dtype)
     if sheaf == "diag":
         node_values = graph.sum_ends(maps.square())
         if normalization != "none":
-            scale = ((node_values if normalization == "sheaf" else degree) + 1).rsqrt()
+            scale = _inverse_root(node_values if normalization == "sheaf" else degree, augmented)
             node_values = node_values * scale.square()
             maps = maps * graph.at_ends(scale)
         lower, upper = maps.chunk(2, dim=-1)
         edge_values = -lower * upper
     elif sheaf == "bundle":
         total = degree if edge_weights is None else graph.sum_ends(edge_weights.square())
-        at_ends = graph.at_ends((total + 1).rsqrt())
+        at_ends = graph.at_ends(_inverse_root(total, augmented))
         at_ends = at_ends if edge_weights is None else at_ends * edge_weights
         (at_lower, at_upper), maps_at = at_ends.chunk(2), maps.chunk(2, dim=-1)
         edge_values = (_transpose_times(*maps_at) * -(at_lower * at_upper)).view(d * d, m)
-        node_values = (total / (total + 1)).expand(d, -1)
+        node_values = (total / (total + 1) if augmented else (total > 0).to(dtype)).expand(d, -1)
     else:
         total = graph.sum_ends(_transpose_times(maps, maps))
         node_values = total
         if normalization == "sheaf":
             stacked = total.permute(2, 0, 1)
             eye = torch.ones(d, dtype=dtype, device=maps.device) if noise is None else 1 + noise
-            root = _InverseSqrt.apply(stacked + eye.diag())
+            root = _InverseSqrt.apply(stacked + eye.diag() if augmented else stacked, augmented)
             node_values = (root @ stacked @ root).permute(1, 2, 0)
             # S is symmetric, so F S is the product (F^T)^T S of the transposed maps.
             maps = _transpose_times(maps.transpose(0, 1), graph.at_ends(root.permute(1, 2, 0).contiguous()))
         elif normalization == "degree":
-            scale = (d * degree + 1).rsqrt()
+            scale = _inverse_root(d * degree, augmented)
             node_values = total * scale.square()
             maps = maps * graph.at_ends(scale)
         edge_values = -_transpose_times(*maps.chunk(2, dim=-1))
         if normalization == "sheaf":  # within [-1, 1] but for rounding
             edge_values, node_values = edge_values.clamp(-1, 1), node_values.clamp(-1, 1)
         edge_values, node_values = edge_values.reshape(d * d, m), node_values.reshape(d * d, -1)
-    pattern = graph.pattern(sheaf, d, fixed, normalization == "sheaf", dtype)
+    pattern = graph.pattern(sheaf, d, fixed, normalization == "sheaf", dtype, augmented)
     matrix = pattern.matrix(edge_values.detach(), node_values.detach())
     return SheafLaplacian(pattern, edge_values, node_values, matrix)
 

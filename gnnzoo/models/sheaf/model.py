@@ -23,13 +23,21 @@ from gnnzoo.models.sheaf.laplacian import (
 from gnnzoo.ops import dropout, sparse_linear
 from gnnzoo.types import Dropout, PositiveInt
 
-__all__ = ["NeuralSheafDiffusion", "SheafDiffusionLayer", "reference_name"]
+__all__ = [
+    "NeuralSheafDiffusion",
+    "SheafBlock",
+    "SheafDiffusionLayer",
+    "SheafNetwork",
+    "load_reference_state",
+    "reference_arguments",
+    "reference_name",
+]
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "elu": F.elu, "id": lambda x: x}
 
 
-class SheafDiffusionLayer(nn.Module):
-    r"""One step :math:`X \leftarrow (1 + \tanh \varepsilon) \odot X - \sigma(\Delta_F (I \otimes A) X B^\top)`.
+class SheafBlock(nn.Module):
+    r"""What diffusion along a learned sheaf learns: the maps, the weights of edges, and A and B that mix the state.
 
     Args:
         width: Stalk dimension with fixed coordinates.
@@ -39,7 +47,6 @@ class SheafDiffusionLayer(nn.Module):
         edge_weights: Whether a learner of edge weights is there.
         left_weights: Whether stalk coordinates are mixed by A, ``[width, width]``.
         right_weights: Whether channels are mixed by B, ``[h, h]``.
-        use_act: Whether :math:`\sigma` is ELU or the identity.
     """
 
     def __init__(
@@ -51,29 +58,21 @@ class SheafDiffusionLayer(nn.Module):
         edge_weights: bool,
         left_weights: bool,
         right_weights: bool,
-        use_act: bool,
     ) -> None:
         super().__init__()
         h, node = hidden_channels, width * hidden_channels
-        self.width, self.sparse_learner, self.use_act = width, sparse_learner, use_act
+        self.width, self.sparse_learner = width, sparse_learner
         learner_in = 2 * h if sparse_learner else 2 * node
         self.map_learner = nn.Linear(learner_in, num_map_parameters, bias=False) if num_map_parameters else None
         self.weight_learner = nn.Linear(2 * node, 1, bias=False) if edge_weights and num_map_parameters else None
         self.left = nn.Linear(width, width, bias=False) if left_weights else None
         self.right = nn.Linear(h, h, bias=False) if right_weights else None
-        self.epsilon = nn.Parameter(torch.empty(width, 1))
-        self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start from A = I, an orthogonal B and epsilon = 0."""
-        for learner in (self.map_learner, self.weight_learner):
-            if learner is not None:
-                learner.reset_parameters()
-        if self.left is not None:
-            nn.init.eye_(self.left.weight)
-        if self.right is not None:
-            nn.init.orthogonal_(self.right.weight)
-        nn.init.zeros_(self.epsilon)
+        """Draw all weights anew."""
+        for part in (self.map_learner, self.weight_learner, self.left, self.right):
+            if part is not None:
+                part.reset_parameters()
 
     def learn(self, x: Tensor, graph: SheafGraph) -> tuple[Tensor, Tensor | None]:
         r"""Evaluate :math:`W [x_v \| x_u]` at the ends of edges, through products with nodes.
@@ -101,17 +100,136 @@ class SheafDiffusionLayer(nn.Module):
         score = out[-1].sigmoid()
         return out[:-1], score * score.roll(graph.lower.numel())
 
+    def mix(self, x: Tensor) -> Tensor:
+        r"""Return :math:`(I \otimes A) X B^\top` of a state ``[n, width, h]``."""
+        if self.left is not None:
+            x = torch.einsum("ij,njh->nih", self.left.weight, x)
+        return x if self.right is None else self.right(x)
+
+
+class SheafDiffusionLayer(SheafBlock):
+    r"""One step :math:`X \leftarrow (1 + \tanh \varepsilon) \odot X - \sigma(\Delta_F (I \otimes A) X B^\top)`.
+
+    Args:
+        width, hidden_channels, num_map_parameters, sparse_learner, edge_weights, left_weights, right_weights: See
+            :class:`SheafBlock`.
+        use_act: Whether :math:`\sigma` is ELU or the identity.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden_channels: int,
+        num_map_parameters: int,
+        sparse_learner: bool,
+        edge_weights: bool,
+        left_weights: bool,
+        right_weights: bool,
+        use_act: bool,
+    ) -> None:
+        super().__init__(
+            width, hidden_channels, num_map_parameters, sparse_learner, edge_weights, left_weights, right_weights
+        )
+        self.use_act = use_act
+        self.epsilon = nn.Parameter(torch.empty(width, 1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start from A = I, an orthogonal B and epsilon = 0."""
+        for learner in (self.map_learner, self.weight_learner):
+            if learner is not None:
+                learner.reset_parameters()
+        if self.left is not None:
+            nn.init.eye_(self.left.weight)
+        if self.right is not None:
+            nn.init.orthogonal_(self.right.weight)
+        nn.init.zeros_(self.epsilon)
+
     def forward(self, x: Tensor, y: Tensor, laplacian: SheafLaplacian) -> Tensor:
         """Diffuse ``y`` (``x`` after dropout) and step from ``x``; all ``[n, width, h]``."""
-        if self.left is not None:
-            y = torch.einsum("ij,njh->nih", self.left.weight, y)
-        if self.right is not None:
-            y = self.right(y)
-        y = laplacian @ y
+        y = laplacian @ self.mix(y)
         return (1 + self.epsilon.tanh()) * x - (F.elu(y) if self.use_act else y)
 
 
-class NeuralSheafDiffusion(nn.Module):
+class SheafNetwork(nn.Module):
+    """What discrete and continuous sheaf diffusion share: the encoder and the Laplacian of a learned sheaf.
+
+    The arguments are those of :class:`NeuralSheafDiffusion`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        sheaf: Sheaf,
+        stalk_dim: int,
+        add_lp: bool,
+        add_hp: bool,
+        normalization: Normalization,
+        orthogonal: Orthogonal,
+        second_linear: bool,
+        use_act: bool,
+        sheaf_act: str,
+        input_dropout: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        _check(sheaf, stalk_dim, normalization, orthogonal, sheaf_act)
+        self.sheaf, self.stalk_dim, self.normalization, self.orthogonal = sheaf, stalk_dim, normalization, orthogonal
+        self.fixed = (1,) * add_lp + (-1,) * add_hp
+        self.width, self.hidden_channels = stalk_dim + len(self.fixed), hidden_channels
+        self.use_act, self.sheaf_act = use_act, sheaf_act
+        self.input_dropout, self.dropout = input_dropout, dropout
+        self.num_map_parameters = {
+            "diag": stalk_dim,
+            "bundle": num_orthogonal_parameters(stalk_dim, orthogonal),
+            "general": stalk_dim**2,
+        }[sheaf]
+        node = self.width * hidden_channels
+        self.lin_in = nn.Linear(in_channels, node)
+        self.lin_hidden = nn.Linear(node, node) if second_linear else None
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the map learners' weights, which the paper decays apart (not those of edge weights)."""
+        return {"sheaf_learner": [p for name, p in self.named_parameters() if "map_learner" in name]}
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Turn features ``[n, in_channels]`` into the first state, ``[n, width, h]``."""
+        x = sparse_linear(x, self.lin_in.weight, self.lin_in.bias, self.input_dropout, self.training)
+        x = dropout(F.elu(x) if self.use_act else x, self.dropout, self.training)
+        x = x if self.lin_hidden is None else self.lin_hidden(x)
+        return x.view(-1, self.width, self.hidden_channels)
+
+    def noise(self, x: Tensor) -> Tensor | None:
+        """Draw what general maps are normalized with in training, ``[d]``; None elsewhere.
+
+        The authors keep singular values apart by it; it acts as a mild regularizer here.
+        """
+        if not self.training or self.sheaf != "general":
+            return None
+        return torch.empty(self.stalk_dim, dtype=x.dtype, device=x.device).uniform_(-0.001, 0.001)
+
+    def laplacian(
+        self, graph: SheafGraph, params: Tensor, edge_weights: Tensor | None = None, noise: Tensor | None = None
+    ) -> SheafLaplacian:
+        """Return the Laplacian of the sheaf that learned numbers describe.
+
+        Args:
+            graph: The graph.
+            params: Output of the map learner at the ends of edges, ``[k, 2 m]``.
+            edge_weights: ``[2 m]``, the same at both ends.
+            noise: See :func:`sheaf_laplacian`.
+        """
+        d = self.stalk_dim
+        maps = _ACTIVATIONS[self.sheaf_act](params)
+        if self.sheaf == "bundle":
+            maps = orthogonal_map(maps, d, self.orthogonal)
+        elif self.sheaf == "general":
+            maps = maps.view(d, d, -1)
+        return sheaf_laplacian(graph, maps, self.sheaf, self.normalization, edge_weights, self.fixed, noise)
+
+
+class NeuralSheafDiffusion(SheafNetwork):
     r"""Neural Sheaf Diffusion (Bodnar et al., 2022): Diag-NSD, O(d)-NSD and Gen-NSD.
 
     .. math::
@@ -180,27 +298,26 @@ class NeuralSheafDiffusion(nn.Module):
         input_dropout: Dropout = 0.0,
         dropout: Dropout = 0.0,
     ) -> None:
-        super().__init__()
-        _check(sheaf, stalk_dim, normalization, orthogonal, sheaf_act)
-        self.sheaf, self.stalk_dim, self.normalization, self.orthogonal = sheaf, stalk_dim, normalization, orthogonal
-        self.fixed = (1,) * add_lp + (-1,) * add_hp
-        self.width, self.hidden_channels = stalk_dim + len(self.fixed), hidden_channels
-        self.use_act, self.sheaf_act = use_act, sheaf_act
-        self.input_dropout, self.dropout = input_dropout, dropout
-        node = self.width * hidden_channels
-        num_map_parameters = {
-            "diag": stalk_dim,
-            "bundle": num_orthogonal_parameters(stalk_dim, orthogonal),
-            "general": stalk_dim**2,
-        }[sheaf]
-
-        self.lin_in = nn.Linear(in_channels, node)
-        self.lin_hidden = nn.Linear(node, node) if second_linear else None
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            sheaf,
+            stalk_dim,
+            add_lp,
+            add_hp,
+            normalization,
+            orthogonal,
+            second_linear,
+            use_act,
+            sheaf_act,
+            input_dropout,
+            dropout,
+        )
         self.layers = nn.ModuleList(
             SheafDiffusionLayer(
                 self.width,
                 hidden_channels,
-                0 if static_sheaf and layer else num_map_parameters,
+                0 if static_sheaf and layer else self.num_map_parameters,
                 sparse_learner,
                 edge_weights and sheaf == "bundle",
                 left_weights,
@@ -209,7 +326,7 @@ class NeuralSheafDiffusion(nn.Module):
             )
             for layer in range(num_layers)
         )
-        self.lin_out = nn.Linear(node, out_channels)
+        self.lin_out = nn.Linear(self.width * hidden_channels, out_channels)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
@@ -220,44 +337,19 @@ class NeuralSheafDiffusion(nn.Module):
             layer.reset_parameters()
         self.lin_out.reset_parameters()
 
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the map learners' weights, which the paper decays apart (not those of edge weights)."""
-        return {"sheaf_learner": [p for name, p in self.named_parameters() if "map_learner" in name]}
-
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Return logits ``[num_nodes, out_channels]``."""
         graph = SheafGraph.of(edge_index, x.size(0))
-        x = sparse_linear(x, self.lin_in.weight, self.lin_in.bias, self.input_dropout, self.training)
-        x = dropout(F.elu(x) if self.use_act else x, self.dropout, self.training)
-        x = x if self.lin_hidden is None else self.lin_hidden(x)
-        x = x.view(-1, self.width, self.hidden_channels)
+        x = self.encode(x)
         for number, layer in enumerate(self._diffusion()):
             if layer.map_learner is not None:
                 seen = dropout(x, self.dropout, self.training and number > 0)
-                laplacian = self.laplacian(graph, *layer.learn(seen, graph))
+                laplacian = self.laplacian(graph, *layer.learn(seen, graph), self.noise(x))
             x = layer(x, dropout(x, self.dropout, self.training), laplacian)
         return self.lin_out(x.flatten(1))
 
     def _diffusion(self) -> list[SheafDiffusionLayer]:
         return cast("list[SheafDiffusionLayer]", list(self.layers))
-
-    def laplacian(self, graph: SheafGraph, params: Tensor, edge_weights: Tensor | None = None) -> SheafLaplacian:
-        """Return the Laplacian of the sheaf that learned numbers describe.
-
-        Args:
-            graph: The graph.
-            params: Output of the map learner at the ends of edges, ``[k, 2 m]``.
-            edge_weights: ``[2 m]``, the same at both ends.
-        """
-        d = self.stalk_dim
-        maps, noise = _ACTIVATIONS[self.sheaf_act](params), None
-        if self.sheaf == "bundle":
-            maps = orthogonal_map(maps, d, self.orthogonal)
-        elif self.sheaf == "general":
-            maps = maps.view(d, d, -1)
-            if self.training:  # the authors keep singular values apart by this; it acts as a mild regularizer here
-                noise = torch.empty(d, dtype=maps.dtype, device=maps.device).uniform_(-0.001, 0.001)
-        return sheaf_laplacian(graph, maps, self.sheaf, self.normalization, edge_weights, self.fixed, noise)
 
     @classmethod
     def load_reference(cls, config: dict[str, Any], state_dict: dict[str, Tensor]) -> NeuralSheafDiffusion:
@@ -267,19 +359,34 @@ class NeuralSheafDiffusion(nn.Module):
             config: The authors' flags; ``model`` is ``diag``, ``bundle`` or ``general`` (or ``BundleSheaf`` etc.).
             state_dict: Parameters under the authors' names.
         """
-        model = cls(**_reference_arguments(config))
-        names = {name: reference_name(name) for name in model.state_dict()}
-        if set(names.values()) != set(state_dict):
-            odd = sorted(set(names.values()) ^ set(state_dict))
-            raise ConfigError(f"the parameters do not fit the flags: {', '.join(odd)}")
-        model.to(state_dict["lin1.weight"].dtype)
-        model.load_state_dict({name: state_dict[theirs] for name, theirs in names.items()})
+        sheaf = str(config["model"]).removesuffix("Sheaf").lower()
+        if sheaf not in ("diag", "bundle", "general"):
+            raise ConfigError(f"{config['model']} is not among the discrete models: diag, bundle, general")
+        model = cls(**reference_arguments(config, sheaf))
+        load_reference_state(model, state_dict)
         return model
+
+
+def load_reference_state(model: nn.Module, state_dict: dict[str, Tensor]) -> None:
+    """Give a model the authors' parameters, and their type."""
+    names = {name: reference_name(name) for name in model.state_dict()}
+    if set(names.values()) != set(state_dict):
+        odd = sorted(set(names.values()) ^ set(state_dict))
+        raise ConfigError(f"the parameters do not fit the flags: {', '.join(odd)}")
+    model.to(state_dict["lin1.weight"].dtype)
+    model.load_state_dict({name: state_dict[theirs] for name, theirs in names.items()})
 
 
 def reference_name(name: str) -> str:
     """Return the authors' name of one of our parameters."""
     head, _, rest = name.partition(".")
+    if head == "flow":  # the continuous models have one of each
+        return {
+            "left.weight": "odefunc.lin_left_weights.weight",
+            "right.weight": "odefunc.lin_right_weights.weight",
+            "map_learner.weight": "sheaf_learner.linear1.weight",
+            "weight_learner.weight": "weight_learner.linear1.weight",
+        }[rest]
     if head != "layers":
         theirs = {"lin_in": "lin1", "lin_hidden": "lin12", "lin_out": "lin2"}[head]
         return f"{theirs}.{rest}"
@@ -307,11 +414,8 @@ def _check(sheaf: str, d: int, normalization: str, orthogonal: str, sheaf_act: s
             raise ConfigError(f"orthogonal=euler with stalk_dim 3 needs sheaf_act=tanh, not {sheaf_act}")
 
 
-def _reference_arguments(config: dict[str, Any]) -> dict[str, Any]:
+def reference_arguments(config: dict[str, Any], sheaf: str) -> dict[str, Any]:
     """Map the authors' flags to constructor arguments."""
-    sheaf = str(config["model"]).removesuffix("Sheaf").lower()
-    if sheaf not in ("diag", "bundle", "general"):
-        raise ConfigError(f"{config['model']} is not among the discrete models: diag, bundle, general")
     if sheaf == "bundle" or config["normalised"]:
         normalization = "sheaf"
     else:

@@ -1,4 +1,4 @@
-"""Replay of the authors' code of Neural Sheaf Diffusion (discrete models)."""
+"""Replay of the authors' code of Neural Sheaf Diffusion, discrete and continuous."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gnnzoo.models.sheaf import NeuralSheafDiffusion, SheafGraph, orthogonal_map, sheaf_laplacian
+from gnnzoo.models.sheaf import (
+    ContinuousSheafDiffusion,
+    NeuralSheafDiffusion,
+    SheafGraph,
+    orthogonal_map,
+    sheaf_laplacian,
+)
 from gnnzoo.models.sheaf.laplacian import Normalization
 from gnnzoo.models.sheaf.model import reference_name
 from gnnzoo.testing.golden import named_gradients
@@ -32,12 +38,10 @@ def replay(kind: str, case: dict[str, Any]) -> tuple[Tensors, Tensors]:
     return kinds[kind](case)
 
 
-def _build(case: dict[str, Any]) -> NeuralSheafDiffusion:
-    name = case["config"]["model"]
-    if name not in ("diag", "bundle", "general"):
-        raise NotImplementedError(f"sheaf model {name}: continuous models are not in this version")
-    model = NeuralSheafDiffusion.load_reference(case["config"], case["state_dict"])
-    return model.train(case["mode"] == "train")
+def _build(case: dict[str, Any]) -> NeuralSheafDiffusion | ContinuousSheafDiffusion:
+    discrete = case["config"]["model"] in ("diag", "bundle", "general")
+    cls = NeuralSheafDiffusion if discrete else ContinuousSheafDiffusion
+    return cls.load_reference(case["config"], case["state_dict"]).train(case["mode"] == "train")
 
 
 def _model(case: dict[str, Any]) -> tuple[Tensors, Tensors]:
@@ -51,8 +55,6 @@ def _model(case: dict[str, Any]) -> tuple[Tensors, Tensors]:
 def _laplacian(case: dict[str, Any]) -> tuple[Tensors, Tensors]:
     config, inputs = case["config"], case["inputs"]
     sheaf, d = config["model"], config["d"]
-    if not config.get("augmented", True):
-        raise NotImplementedError("sheaf Laplacian without augmentation: the models always augment")
     differentiable = {"maps": inputs["maps"].requires_grad_()}
     if config.get("edge_weights"):
         differentiable["edge_weights"] = inputs["edge_weights"].requires_grad_()
@@ -69,7 +71,8 @@ def _laplacian(case: dict[str, Any]) -> tuple[Tensors, Tensors]:
     if sheaf == "bundle" or config["normalised"]:
         normalization = "sheaf"
     fixed = (1,) * config["add_lp"] + (-1,) * config["add_hp"]
-    laplacian = sheaf_laplacian(graph, maps, sheaf, normalization, weights, fixed)
+    augmented = config.get("augmented", True)
+    laplacian = sheaf_laplacian(graph, maps, sheaf, normalization, weights, fixed, augmented=augmented)
 
     dense, index = laplacian.to_dense(), _positions(laplacian.matrix, case["outputs"]["L_index"])
     outputs = {
@@ -138,6 +141,6 @@ def _dataset_model(case: dict[str, Any]) -> tuple[Tensors, Tensors]:
     return {"log_probs": logits.detach().log_softmax(dim=-1), "train_nll": loss.detach()}, grads | norms
 
 
-def _named_parameters(model: NeuralSheafDiffusion) -> list[tuple[str, torch.nn.Parameter]]:
+def _named_parameters(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
     """Return parameters under the authors' names."""
     return [(reference_name(name), parameter) for name, parameter in model.named_parameters()]
