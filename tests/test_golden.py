@@ -22,6 +22,8 @@ FULL_FILES = {
     "lcm.pt": "lcm",
     "sheaf.pt": "sheaf",
     "sheaf_real.pt": "sheaf",
+    "sinc-gcn.pt": "sinc-gcn",
+    "sir-gcn.pt": "sir-gcn",
 }
 NOT_COVERED: dict[str, set[str]] = {}
 """Variants (``config.model``) that the models do not have."""

@@ -24,15 +24,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from plain import PlainDAGNN, PlainSheaf
+from plain import PlainDAGNN, PlainHiGCN, PlainSheaf, PlainSIRGCN
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from gnnzoo import load_dataset, ops
 from gnnzoo.models.dagnn import DAGNN
+from gnnzoo.models.higcn import HiGCN
 from gnnzoo.models.sheaf import NeuralSheafDiffusion, SheafGraph
+from gnnzoo.models.sir_gcn import SIRGCN
 from gnnzoo.places import data_roots, missing
 from gnnzoo.registry import DATASETS
+from gnnzoo.transforms.petals import flower_petals
 
 Step = Callable[[], object]
 
@@ -162,6 +165,32 @@ def dagnn_workloads() -> list[Workload]:
     return [model_workload("dagnn cora K=10", partial(DAGNN, 1433, 7), PlainDAGNN, cora, 7, 2.0)]
 
 
+def higcn_workloads() -> list[Workload]:
+    """A training step, and the search for petals on the sets whose files are here."""
+    cora = partial(words, 2708, 1433, 10556, 0.0127)
+    step = model_workload("higcn cora K=10, orders 1 and 2", partial(HiGCN, 1433, 7), PlainHiGCN, cora, 7, 4.0)
+
+    def lift(name: str, order: int) -> Step:
+        data = load_dataset(name).data
+        return partial(flower_petals, data.edge_index, data.num_nodes, order)
+
+    bars = [("cora", 2, 1.0), ("cora", 3, 1.0), ("chameleon", 2, 10.0), ("squirrel", 2, 20.0)]
+    here = [bar for bar in bars if not missing(DATASETS.card(bar[0]), data_roots())]
+    return [step] + [
+        Workload(f"higcn petals of {name} up to order {order}", partial(lift, name, order), seconds=seconds)
+        for name, order, seconds in here
+    ]
+
+
+def sir_gcn_workloads() -> list[Workload]:
+    def minesweeper() -> tuple[Tensor, Tensor]:
+        board = load_dataset("minesweeper-grid", size=100).graphs[0]  # the nodes and edges of minesweeper
+        return board.x, board.edge_index
+
+    make = partial(SIRGCN, 7, 2)  # the published 256 channels and 5 layers, sym, with their dropout
+    return [model_workload("sir-gcn minesweeper 256 x 5", make, PlainSIRGCN, minesweeper, 2, 1.8)]
+
+
 def ops_workloads() -> list[Workload]:
     def spmm(num_nodes: int, edges: int, width: int, weighted: bool, plain: bool) -> Step:
         edge_index = random_graph(num_nodes, edges)
@@ -246,6 +275,8 @@ GROUPS: dict[str, Callable[[], list[Workload]]] = {
     "ops": ops_workloads,
     "sheaf": sheaf_workloads,
     "dagnn": dagnn_workloads,
+    "sir-gcn": sir_gcn_workloads,
+    "higcn": higcn_workloads,
     "data": data_workloads,
 }
 

@@ -13,7 +13,10 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from gnnzoo.models.dagnn import DAGNN
+from gnnzoo.models.higcn import HiGCN
 from gnnzoo.models.sheaf import NeuralSheafDiffusion
+from gnnzoo.models.sir_gcn import SIRGCN, SIRConv
+from gnnzoo.transforms.petals import flower_petals
 
 
 class PlainSheaf(nn.Module):
@@ -135,3 +138,54 @@ class PlainDAGNN(nn.Module):
             hops.append(self.propagate(hops[-1], self.edge_index, self.weight))
         stacked = torch.stack(hops, dim=1)
         return (torch.sigmoid(model.gate(stacked)) * stacked).sum(1)
+
+
+class PlainHiGCN(nn.Module):
+    """HiGCN for nodes, order by order and power by power, with PyG's ``MessagePassing`` and dense features."""
+
+    def __init__(self, model: HiGCN, edge_index: Tensor, num_nodes: int) -> None:
+        super().__init__()
+        self.model, self.propagate = model, PlainDAGNN.Propagate(aggr="add")
+        index, order, weight = flower_petals(edge_index, num_nodes, model.order)
+        self.operators = [(index[:, order == p], weight[order == p]) for p in range(1, model.order + 1)]
+
+    def forward(self, x: Tensor, edge_index: Tensor | None = None) -> Tensor:
+        model, (conv,), out = self.model, self.model.convs, []
+        maps = zip(*(part.chunk(model.order) for part in (conv.lin.weight, conv.lin.bias)), strict=True)
+        for (weight, bias), gamma, operator in zip(maps, conv.gamma, self.operators, strict=True):
+            z = F.linear(F.dropout(x, model.dropout, self.training), weight, bias)
+            z = F.dropout(z, conv.petal_dropout, self.training)
+            y = gamma[0] * z
+            for scale in gamma[1:]:
+                z = self.propagate(z, *operator)
+                y = y + scale * z
+            out.append(y)
+        return model.lins[0](F.dropout(torch.cat(out, dim=1), model.dropout, self.training))
+
+
+class PlainSIRGCN(nn.Module):
+    """SIR-GCN for heterophilous graphs (``block=pre``, ``aggr=sym``) with PyG's ``MessagePassing``, normalized once."""
+
+    class Convolution(MessagePassing):
+        def forward(self, conv: SIRConv, x: Tensor, edge_index: Tensor, weight: Tensor) -> Tensor:
+            query = F.dropout(conv.lin_query(x), conv.dropout, conv.training)
+            key = F.dropout(conv.lin_key(x), conv.dropout, conv.training)
+            return conv.lin_relation(self.propagate(edge_index, query=query, key=key, weight=weight, act=conv.act))
+
+        def message(self, query_i: Tensor, key_j: Tensor, weight: Tensor, act: nn.Module) -> Tensor:
+            return weight.view(-1, 1) * act(query_i + key_j)
+
+    def __init__(self, model: SIRGCN, edge_index: Tensor, num_nodes: int) -> None:
+        super().__init__()
+        self.model, self.convolution, self.edge_index = model, self.Convolution(aggr="add"), edge_index
+        out_degree, in_degree = (torch.bincount(row, minlength=num_nodes).clamp(min=1).float() for row in edge_index)
+        self.weight = out_degree.rsqrt()[edge_index[0]] * in_degree.rsqrt()[edge_index[1]]
+
+    def forward(self, x: Tensor, edge_index: Tensor | None = None) -> Tensor:
+        model = self.model
+        x = model.act(F.dropout(model.encoder(x), model.input_dropout, self.training))
+        for norm, conv, lin in zip(model.norms, model.convs, model.lins, strict=True):
+            h = self.convolution(conv, norm(x), self.edge_index, self.weight)
+            h = lin(model.act(F.dropout(h, model.dropout, self.training)))
+            x = x + F.dropout(h, model.dropout, self.training)
+        return model.readouts[0](model.out_norm(x))

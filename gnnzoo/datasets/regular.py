@@ -20,9 +20,7 @@ _SKIPS = (2, 3, 4, 5, 6, 9, 11, 12, 13, 16)
 _COPIES = 15
 
 
-def load_csl(
-    card: DatasetCard, protocol: str, files: RawFiles, seed: Seed = 0
-) -> tuple[list[Data], list[Split]]:
+def load_csl(card: DatasetCard, protocol: str, files: RawFiles, seed: Seed = 0) -> tuple[list[Data], list[Split]]:
     r"""Generate circular skip links: a cycle of 41 nodes whose class is how far its chords skip.
 
     Node :math:`i` is joined to :math:`i \pm 1` and :math:`i \pm R` modulo 41, :math:`R` one of ten skips. Every class

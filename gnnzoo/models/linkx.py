@@ -1,0 +1,112 @@
+"""LINKX: a perceptron on rows of the adjacency matrix beside one on features, with PyG's parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import MLP, BatchNorm
+from torch_geometric.nn.models.linkx import SparseLinear
+
+from gnnzoo.errors import DataError
+from gnnzoo.ops import sparse_linear, spmm
+from gnnzoo.types import Dropout, PositiveInt
+
+__all__ = ["LINKX"]
+
+_NORM = {"allow_single_element": True}  # a lone node has no batch statistics: it is normalized by the running ones
+
+
+class _EdgeLinear(SparseLinear):
+    """PyG's linear layer on rows of the adjacency matrix; the product is ``ops.spmm``."""
+
+    def forward(self, edge_index: Tensor) -> Tensor:
+        """Return ``A @ weight + bias``, ``[num_nodes, out_channels]``."""
+        return spmm(edge_index, self.weight) + self.bias
+
+
+class LINKX(nn.Module):
+    r"""The network of `"Large Scale Learning on Non-Homophilous Graphs: New Benchmarks and Strong Simple Methods"
+    <https://arxiv.org/abs/2110.14446>`_ (arXiv 2110.14446, NeurIPS 2021).
+
+    .. math::
+        h_A = \mathrm{MLP}_A(A), \quad h_X = \mathrm{MLP}_X(X), \quad
+        Y = \mathrm{MLP}_f\bigl( \mathrm{ReLU}(W [h_A \Vert h_X] + h_A + h_X) \bigr)
+
+    The first layer of :math:`\mathrm{MLP}_A` has a weight vector for every node, so the model is bound to one graph.
+    Layers of the perceptrons are linear, ReLU, batch normalization, dropout.
+
+    Args:
+        in_channels: width of the node features.
+        out_channels: number of classes.
+        num_nodes: number of nodes of the graph.
+        hidden_channels: width of all layers.
+        num_layers: linear layers of :math:`\mathrm{MLP}_f`.
+        edge_layers: linear layers of :math:`\mathrm{MLP}_A`.
+        node_layers: linear layers of :math:`\mathrm{MLP}_X`.
+        dropout: in :math:`\mathrm{MLP}_f`, after its hidden layers.
+
+    Shapes:
+        - **input:** ``x`` ``[num_nodes, in_channels]``, ``edge_index`` ``[2, num_edges]``
+        - **output:** logits ``[num_nodes, out_channels]``
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_nodes: PositiveInt,
+        hidden_channels: PositiveInt = 64,
+        num_layers: PositiveInt = 1,
+        edge_layers: PositiveInt = 1,
+        node_layers: PositiveInt = 1,
+        dropout: Dropout = 0.5,
+    ) -> None:
+        super().__init__()
+        self.num_nodes = num_nodes
+        width = hidden_channels
+        self.edge_lin = _EdgeLinear(num_nodes, width)
+        deep = edge_layers > 1
+        self.edge_norm = BatchNorm(width, **_NORM) if deep else None
+        self.edge_mlp = _mlp([width] * edge_layers) if deep else None
+        self.node_mlp = _mlp([in_channels, *[width] * node_layers])
+        self.cat_lin1 = nn.Linear(width, width)
+        self.cat_lin2 = nn.Linear(width, width)
+        self.final_mlp = _mlp([*[width] * num_layers, out_channels], dropout)
+
+    @classmethod
+    def infer(cls, data: Data) -> dict[str, Any]:
+        """Read the sizes that the graph decides.
+
+        Raises:
+            DataError: several graphs, where there is no row of weights for a node.
+        """
+        if not isinstance(data, Data):
+            raise DataError("linkx has weights for every node of one graph; these data are several graphs")
+        return {"in_channels": data.num_node_features, "num_nodes": data.num_nodes}
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, by PyG's defaults."""
+        for module in self.children():
+            module.reset_parameters()  # type: ignore[operator]
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Return logits ``[num_nodes, out_channels]``."""
+        if x.size(0) != self.num_nodes:
+            raise DataError(f"this LINKX is bound to a graph of {self.num_nodes} nodes, not of {x.size(0)}")
+        h = self.edge_lin(edge_index)
+        if self.edge_mlp is not None:
+            h = self.edge_mlp(self.edge_norm(h.relu()))  # type: ignore[misc]
+        h = h + self.cat_lin1(h)
+        if self.node_mlp.num_layers == 1:
+            lin = self.node_mlp.lins[0]
+            x = sparse_linear(x, lin.weight, lin.bias)
+        else:
+            x = self.node_mlp(x)
+        return self.final_mlp(torch.relu(h + x + self.cat_lin2(x)))
+
+
+def _mlp(channels: list[int], dropout: float = 0.0) -> MLP:
+    return MLP(channels, dropout=dropout, act_first=True, norm_kwargs=_NORM)
