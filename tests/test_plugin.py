@@ -487,8 +487,8 @@ def test_a_teachers_configuration_belongs_to_the_run(tmp_path: Path) -> None:
 
 
 def test_teachers_that_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown model 'gnc'; did you mean 'gin' or 'gcn'"):
-        distil(tmp_path, settings={"strategy.teacher": "gnc"})
+    with pytest.raises(ConfigError, match="unknown model 'mpl'; did you mean 'mlp'"):
+        distil(tmp_path, settings={"strategy.teacher": "mpl"})
     with pytest.raises(ConfigError, match="model gcn is for node and inductive-node tasks, MUTAG is a graph"):
         gnnzoo.run("gin", "MUTAG", strategy="fixture-distil", results=tmp_path)
     with pytest.raises(ConfigError, match=r"strategy\.weight=2: should be less than or equal to 1"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import networkx as nx
 import numpy as np
 import torch
 from pydantic import Field
@@ -54,6 +53,8 @@ _LES_MISERABLES = "0000000000000000434444422232022200000003222300111333333331111
 
 def load_les_miserables(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[Data, list[Split]]:
     """Return who meets whom in Les Misérables: 77 characters, five communities, a one-hot feature per character."""
+    import networkx as nx  # slow to import, and these two graphs are all that it is for
+
     graph = nx.les_miserables_graph()
     place = {name: number for number, name in enumerate(graph)}
     pairs = np.array([(place[a], place[b]) for a, b in graph.edges]).T
@@ -64,6 +65,8 @@ def load_les_miserables(card: DatasetCard, protocol: str, files: RawFiles) -> tu
 
 def load_davis(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HypergraphData, list[Split]]:
     """Return Davis's southern women: 18 women, 14 events as hyperedges, two groups, a one-hot feature per woman."""
+    import networkx as nx
+
     graph = nx.davis_southern_women_graph()
     women, events = graph.graph["top"], graph.graph["bottom"]
     index = torch.tensor(
