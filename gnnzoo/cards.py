@@ -152,6 +152,7 @@ class _MethodCard(Card):
 class ModelCard(_MethodCard):
     """``configs/models/<name>.yaml``: the only home of a model's metadata."""
 
+    golden: str = ""  # whose replay and golden cases cover it, where they do not bear the model's own name
     parameter_groups: list[str] = []
     parameters: dict[str, PositiveInt] = {}
     exceptions: dict[str, str] = {}

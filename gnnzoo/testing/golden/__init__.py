@@ -241,8 +241,9 @@ def _replay_module(name: str) -> tuple[str, ModuleType]:
     """Find the replay of a model: ours, or in the package that its class comes from."""
     packages = ["gnnzoo.testing"]
     try:
-        label = MODELS.canonical(name)
-        packages.append(MODELS.card(label).class_.partition(".")[0])
+        card = MODELS.card(MODELS.canonical(name))
+        label = card.golden or card.name
+        packages.append(card.class_.partition(".")[0])
     except ConfigError:
         label = name
     for package in packages:
