@@ -291,7 +291,7 @@ def test_features_edited_in_place_are_noticed():
 
 def test_accelerators_say_version_or_reason(monkeypatch):
     found = {a.name: a for a in ops.accelerators()}
-    assert {"torch-scatter", "pyg-lib", "torch.compile", "cuda"} == set(found)
+    assert {"torch-scatter", "pyg-lib", "mamba-ssm", "torch.compile", "cuda"} == set(found)
     assert all((a.version is None) != (a.reason is None) for a in found.values())
 
     def broken(name):

@@ -1,8 +1,11 @@
-"""Make a small golden file out of a full one: python tools/reduce_golden.py SOURCE DEST [MODEL].
+"""Make a small golden file out of a full one.
+
+    python tools/reduce_golden.py SOURCE DEST [MODEL] [--ignore KEY ...] [--without KIND ...]
 
 Cases that this version does not cover are left out, and so are intermediate values (no tolerance is promised for them).
 Of the others, smallest first, a case is kept if it shows a setting that no kept case shows: a value of a configuration
-key for this kind and variant, a type, a mode, or a set of gradients. The choice depends on the source file alone.
+key for this kind and variant, a type, a mode, or a set of gradients. Keys whose values are mere sizes can be ignored,
+kinds whose cases are all large left out. The choice depends on the source file and these options alone.
 """
 
 from __future__ import annotations
@@ -18,19 +21,21 @@ from gnnzoo.atomic import save_tensors
 from gnnzoo.testing import check_golden
 
 
-def reduce(source: Path, dest: Path, model: str) -> list[str]:
+def reduce(
+    source: Path, dest: Path, model: str, ignore: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+) -> list[str]:
     """Write the reduced file and return the names of its cases."""
     content = torch.load(source, weights_only=True)
     covered = {case.name for case in check_golden(model, source).cases if case.covered}
     cases = {
         name: {key: value for key, value in case.items() if key != "intermediate"}
         for name, case in content["cases"].items()
-        if name in covered
+        if name in covered and case["kind"] not in without
     }
     seen: set[Any] = set()
     kept: list[str] = []
     for name in sorted(cases, key=lambda name: (_size(cases[name]), name)):
-        shown = _shows(cases[name])
+        shown = _shows(cases[name], ignore)
         if not shown <= seen:
             seen |= shown
             kept.append(name)
@@ -39,11 +44,11 @@ def reduce(source: Path, dest: Path, model: str) -> list[str]:
     return kept
 
 
-def _shows(case: dict[str, Any]) -> set[Any]:
+def _shows(case: dict[str, Any], ignore: frozenset[str]) -> set[Any]:
     """Return what a case shows, each for its kind and variant."""
     config = case["config"]
     variant = (case["kind"], config.get("model"), config.get("variant"))
-    settings = {(variant, key, str(value)) for key, value in config.items()}
+    settings = {(variant, key, str(value)) for key, value in config.items() if key not in ignore}
     return settings | {(variant, "run", case["dtype"], case["mode"]), (variant, "grads", "grads" in case)}
 
 
@@ -58,6 +63,9 @@ if __name__ == "__main__":
     parser.add_argument("source", type=Path)
     parser.add_argument("dest", type=Path)
     parser.add_argument("model", nargs="?", help="whose replay decides what is covered (default: the file's name)")
+    parser.add_argument("--ignore", nargs="*", default=[], help="keys of a configuration whose values are all alike")
+    parser.add_argument("--without", nargs="*", default=[], help="kinds to leave out")
     arguments = parser.parse_args()
-    names = reduce(arguments.source, arguments.dest, arguments.model or arguments.source.stem)
+    model = arguments.model or arguments.source.stem
+    names = reduce(arguments.source, arguments.dest, model, frozenset(arguments.ignore), frozenset(arguments.without))
     print(f"{arguments.dest}: {len(names)} cases, {arguments.dest.stat().st_size // 1024} KiB")

@@ -10,6 +10,7 @@ from gnnzoo.ops.dropout import dropout
 from gnnzoo.ops.linear import sparse_linear
 from gnnzoo.ops.norm import gcn_norm
 from gnnzoo.ops.product import sddmm, spmm
+from gnnzoo.ops.scan import selective_scan
 from gnnzoo.ops.structure import Adjacency, adjacency
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "dropout",
     "gcn_norm",
     "sddmm",
+    "selective_scan",
     "sparse_linear",
     "spmm",
 ]
