@@ -53,6 +53,7 @@ class Metric(BaseModel):
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(higher_is_better=True, percent=True),
+    "balanced_accuracy": Metric(higher_is_better=True, percent=True),
     "roc_auc": Metric(higher_is_better=True, percent=True),
     "micro_f1": Metric(higher_is_better=True, percent=True),
     "macro_f1": Metric(higher_is_better=True, percent=True),

@@ -19,12 +19,13 @@ def block(language: str, containing: str) -> str:
     return found
 
 
-def test_your_own_loop_trains():
-    names: dict[str, object] = {}
-    exec(block("python", "optimizer.step()"), names)
-    data, split = names["data"], names["split"]
-    predicted = names["out"].argmax(dim=1)
-    assert (predicted[split.train] == data.y[split.train]).float().mean() > 0.8
+def test_your_own_loop_of_fifteen_lines_trains(capsys):
+    loop = block("python", "optimizer.step()")
+    assert "from gnnzoo.models import HiGCN" in loop
+    assert sum(bool(line.strip()) for line in loop.splitlines()) <= 15
+    exec(loop, {})
+    printed = re.fullmatch(r"test accuracy (0\.\d{3})\n", capsys.readouterr().out)
+    assert float(printed.group(1)) > 0.95  # 0.1 by chance
 
 
 def test_the_runner_as_a_function(tmp_path, monkeypatch):

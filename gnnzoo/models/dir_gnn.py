@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -135,6 +136,32 @@ class DirGNN(nn.Module):
         self.convs = nn.ModuleList(kind(widths[i], widths[i + 1]) for i in range(num_layers))
         seen = hidden_channels * (num_layers if jk == "cat" else 1)
         self.lin = None if jk == "none" else nn.Linear(seen, out_channels)
+
+    @classmethod
+    def load_reference(cls, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> DirGNN:
+        """Build the model from the authors' names.
+
+        Args:
+            config: ``num_features, num_classes, hidden, num_layers, conv`` (``dir-gcn``, ``dir-sage`` or ``dir-gat``),
+                ``alpha, learn_alpha, jk`` (``max``, ``cat`` or None), ``normalize, dropout``.
+            state_dict: theirs, with alpha ``[1]`` of its own in every layer.
+        """
+        model = cls(
+            config["num_features"],
+            config["num_classes"],
+            hidden_channels=config["hidden"],
+            num_layers=config["num_layers"],
+            conv=config["conv"].removeprefix("dir-"),
+            alpha=config["alpha"],
+            learn_alpha=config["learn_alpha"],
+            jk=config["jk"] or "none",
+            normalize=config["normalize"],
+            dropout=config["dropout"],
+        )
+        weights = {name: value for name, value in state_dict.items() if not name.endswith(".alpha")}
+        weights["alpha"] = state_dict["alpha"].reshape(())
+        model.to(weights["alpha"].dtype).load_state_dict(weights)
+        return model
 
     def reset_parameters(self) -> None:
         """Draw the layers anew, by the defaults of PyTorch and PyG, and put alpha where it starts."""

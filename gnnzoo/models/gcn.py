@@ -5,21 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch_geometric.nn import GCNConv
 from torch_geometric.nn.inits import reset
 
-from gnnzoo.ops import Adjacency, gcn_norm, sparse_linear, spmm
+from gnnzoo.nn.convolutions import GCNConv
+from gnnzoo.ops import gcn_norm
 from gnnzoo.types import Dropout, PositiveInt
 
 __all__ = ["GCN"]
-
-
-class _Convolution(GCNConv):
-    """PyG's layer with its parameters and their initialization; the product by the adjacency is ``ops.spmm``."""
-
-    def forward(self, x: Tensor, adj: Adjacency, dropout: float = 0.0) -> Tensor:
-        """Return ``adj @ (dropout(x) @ weight.T) + bias``, ``[num_nodes, out_channels]``; ``adj`` is normalized."""
-        return spmm(adj, sparse_linear(x, self.lin.weight, None, dropout, self.training)) + self.bias
 
 
 class GCN(nn.Module):
@@ -56,7 +48,7 @@ class GCN(nn.Module):
         super().__init__()
         self.dropout = dropout
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), out_channels]
-        self.convs = nn.ModuleList(_Convolution(*pair) for pair in pairwise(widths))
+        self.convs = nn.ModuleList(GCNConv(*pair) for pair in pairwise(widths))
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew: Glorot weights, zero biases."""

@@ -22,9 +22,11 @@ __all__ = ["GATConv", "GCNConv", "SAGEConv", "looped", "mean_norm"]
 class GCNConv(pyg.GCNConv):
     r"""Graph convolution :math:`\hat A X W + b` (arXiv 1609.02907)."""
 
-    def forward(self, x: Tensor, edge_index: Tensor, dropout: float = 0.0) -> Tensor:
-        """Return ``[num_nodes, out_channels]``."""
-        adj = gcn_norm(edge_index, x.size(0), add_self_loops=self.add_self_loops, dtype=self.lin.weight.dtype)
+    def forward(self, x: Tensor, edge_index: Tensor | Adjacency, dropout: float = 0.0) -> Tensor:
+        """Return ``[num_nodes, out_channels]``; an ``Adjacency`` in place of edges is taken as :math:`\\hat A`."""
+        adj = edge_index
+        if not isinstance(adj, Adjacency):
+            adj = gcn_norm(adj, x.size(0), add_self_loops=self.add_self_loops, dtype=self.lin.weight.dtype)
         out = spmm(adj, sparse_linear(x, self.lin.weight, None, dropout, self.training))
         return out if self.bias is None else out + self.bias
 

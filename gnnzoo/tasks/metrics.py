@@ -33,6 +33,11 @@ def _accuracy(outputs: np.ndarray, y: np.ndarray, target: str) -> float:
     return float((_labels(outputs, target) == y).mean())
 
 
+def _balanced_accuracy(outputs: np.ndarray, y: np.ndarray, target: str) -> float:
+    """Mean over the classes of the share of their rows that are recognized."""
+    return float(_sklearn().balanced_accuracy_score(y, _labels(outputs, target)))
+
+
 def _known(outputs: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return predictions and labels of every column, missing labels (NaN) left out."""
     return [(o[~np.isnan(t)], t[~np.isnan(t)]) for o, t in zip(outputs.T, y.T, strict=True)]
@@ -98,6 +103,7 @@ _CLASSES = ("multiclass", "binary", "multilabel")
 
 _SCORES: dict[str, tuple[tuple[str, ...], Callable[[np.ndarray, np.ndarray, str], float]]] = {
     "accuracy": (_CLASSES, _accuracy),
+    "balanced_accuracy": (("multiclass", "binary"), _balanced_accuracy),
     "micro_f1": (_CLASSES, _f1("micro")),
     "macro_f1": (_CLASSES, _f1("macro")),
     "roc_auc": (("binary", "multilabel"), _ranking("roc_auc")),
@@ -110,7 +116,7 @@ _SCORES: dict[str, tuple[tuple[str, ...], Callable[[np.ndarray, np.ndarray, str]
 }
 """The targets that each metric fits, and how it is computed."""
 
-_OF_LABELS = ("accuracy", "micro_f1", "macro_f1")
+_OF_LABELS = ("accuracy", "balanced_accuracy", "micro_f1", "macro_f1")
 """What is computed from predicted labels, and so has a value whatever the outputs are."""
 
 _OGB_NAMES = {"acc": "accuracy", "rocauc": "roc_auc", "ap": "average_precision"}
@@ -124,7 +130,7 @@ def score(metric: str, outputs: Tensor, y: Tensor, target: str, evaluator: str =
         metric: a name of :data:`gnnzoo.cards.METRICS`.
         outputs: ``[num_rows, num_outputs]`` logits (classification) or values (regression).
         y: ``[num_rows]`` classes, or ``[num_rows, num_outputs]`` labels or values; NaN is a missing one (all but
-            accuracy and the F1 scores). Pairs of nodes have one output and ``y`` is 1 where they are linked, else 0.
+            accuracies and F1 scores). Pairs of nodes have one output and ``y`` is 1 where they are linked, else 0.
         target: ``multiclass``, ``binary``, ``multilabel`` or ``regression``.
         evaluator: the set under which OGB's Evaluator scores, such as ``ogbg-molhiv``; empty: scikit-learn does.
 

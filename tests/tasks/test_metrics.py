@@ -73,6 +73,24 @@ def test_binary_metrics(multilabel):
     assert score("accuracy", outputs, y, "binary") == sk.accuracy_score(y, outputs > 0)
 
 
+def test_balanced_accuracy(multiclass):
+    """The mean recall of the classes: a rare class counts as much as a frequent one."""
+    outputs, y = multiclass
+    recalls = [(outputs[y == k].argmax(1) == k).float().mean() for k in range(4)]
+    assert score("balanced_accuracy", outputs, y, "multiclass") == pytest.approx(float(sum(recalls)) / 4)
+
+    y = (torch.arange(ROWS) % 10 == 0).float()[:, None]
+    for outputs, expected in ((torch.full_like(y, -1.0), 0.5), (2 * y - 1, 1.0)):
+        assert score("balanced_accuracy", outputs, y, "binary") == expected
+    outputs = torch.where(torch.arange(ROWS)[:, None] < ROWS // 2, 1.0, -1.0)  # half of each class is called positive
+    assert score("balanced_accuracy", outputs, y, "binary") == 0.5
+    assert score("accuracy", outputs, y, "binary") == 0.5
+    outputs[9] = -1.0  # one negative more is recognized
+    assert score("balanced_accuracy", outputs, y, "binary") == pytest.approx((28 / 54 + 1 / 2) / 2)
+    outputs[5] = float("nan")  # says the negative class, as for the other metrics of predicted labels
+    assert score("balanced_accuracy", outputs, y, "binary") == pytest.approx((29 / 54 + 1 / 2) / 2)
+
+
 def test_regression_metrics(regression):
     outputs, y = regression
     assert score("mae", outputs, y, "regression") == pytest.approx(sk.mean_absolute_error(y, outputs))
@@ -163,7 +181,8 @@ def test_direction(regression, multilabel):
     for metric, meaning in METRICS.items():
         if metric == "separated":
             continue  # no score of predictions
-        target = "regression" if not meaning.higher_is_better else "binary" if "@" in metric else "multilabel"
+        one_column = "@" in metric or metric == "balanced_accuracy"
+        target = "regression" if not meaning.higher_is_better else "binary" if one_column else "multilabel"
         outputs, y = regression if target == "regression" else multilabel
         if target == "binary":
             outputs, y = outputs.reshape(-1, 1), y.reshape(-1, 1)  # enough negative rows for hits@50
@@ -179,6 +198,7 @@ def test_direction(regression, multilabel):
         *((m, t) for m in ("mae", "rmse", "nmse") for t in ("multiclass", "binary", "multilabel")),
         *((m, "multiclass") for m in ("roc_auc", "average_precision", "hits@50", "separated")),
         *(("hits@20", t) for t in ("multiclass", "multilabel")),
+        *(("balanced_accuracy", t) for t in ("multilabel", "regression")),
         ("no_such_metric", "binary"),
     ],
 )
