@@ -21,8 +21,9 @@ FULL_FILES = {"sheaf_real.pt": "sheaf"} | {
 }
 NOT_COVERED: dict[str, set[str]] = {
     "directed-graphs.pt": {"digcn", "digcn_adjacency", "digcn_inception", "dimpa", "magnet"},
+    "spen.pt": {"v2"},  # as released, with its index errors
 }
-"""Variants (``config.model``) that the models do not have."""
+"""Variants (``config.model``, else the kind) that the models do not have."""
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def case() -> dict[str, Any]:
 
 def test_reduced_set_is_small() -> None:
     assert FILES
-    assert sum(path.stat().st_size for path in FILES) <= 2_000_000
+    assert sum(path.stat().st_size for path in FILES) <= 3_000_000
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
