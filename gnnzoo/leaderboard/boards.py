@@ -7,6 +7,7 @@ the newest of every cell, never the best of several. All others are listed apart
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -67,7 +68,7 @@ class Row:
     seeds: int
     """Of every split; where their numbers differ, the smallest."""
     complete: bool
-    """Whether every split of the protocol has a record."""
+    """Whether every split of the protocol has a record, with as many seeds as the protocol asks for."""
     rank: float | None
     """Among complete rows, ties sharing the mean of their ranks; None: not ranked."""
     against_best: Paired | None
@@ -108,7 +109,8 @@ class Board:
     splits: int
     """How many the protocol has."""
     selection: str
-    """``validation``, or ``on-test``: then it is never ranked with others."""
+    """``validation``, or ``on-test``: all splits are read at the one epoch whose mean on test is best, and it is never
+    ranked with others."""
     unranked: str
     """Why nobody may be ranked by it, or empty."""
     data: str
@@ -120,6 +122,8 @@ class Board:
     apart: list[Apart]
     not_run: list[str]
     """Models that fit the benchmark and have no row."""
+    seeds: int = 1
+    """How many the protocol asks for."""
 
     @property
     def ranked(self) -> list[Row]:
@@ -157,6 +161,7 @@ def compare(
     splits: int | None = None,
     ranked: bool = True,
     test: Test = "t",
+    seeds: int = 1,
 ) -> list[Row]:
     """Return a row per label, best first, each complete one tested against the best.
 
@@ -166,13 +171,15 @@ def compare(
         splits: how many a complete row has; default: as many as there are records of.
         ranked: False: rows have no ranks and no tests, and stand by label.
         test: how rows are compared with the best.
+        seeds: how many a complete row has of every split.
     """
     ordered = {label: sorted(found, key=lambda r: (r.key.split, r.key.seed)) for label, found in groups.items()}
     covers = {label: {r.key.split_hash for r in found} for label, found in groups.items()}
     wanted = len(set().union(*covers.values())) if splits is None else splits
     units = {label: mean_over_seeds(found) for label, found in ordered.items()}
     summaries = {label: summarize(list(values.values())) for label, values in units.items()}
-    complete = [label for label in ordered if len(covers[label]) >= wanted]
+    counts = {label: Counter(r.key.split_hash for r in found) for label, found in ordered.items()}
+    complete = [x for x in ordered if len(covers[x]) >= wanted and min(counts[x].values()) >= seeds]
     first = next(iter(ordered.values()))[0]
     better = METRICS[first.result.metric].higher_is_better
 
@@ -201,16 +208,13 @@ def compare(
         newest = max(records, key=lambda r: r.cost.date)
         timed = [r for r in records if r.cost.device == newest.cost.device]
         spent = sum(r.cost.cpu_seconds if r.cost.device == "cpu" else r.cost.seconds for r in timed)
-        seeds: dict[str, int] = {}
-        for r in records:
-            seeds[r.key.split_hash] = seeds.get(r.key.split_hash, 0) + 1
         rows.append(
             Row(
                 model=newest.key.model,
                 label=label,
                 summary=summaries[label],
-                splits=len(seeds),
-                seeds=min(seeds.values()),
+                splits=len(counts[label]),
+                seeds=min(counts[label].values()),
                 complete=label in complete,
                 rank=ranks.get(label),
                 against_best=tests.get(label),
@@ -221,7 +225,7 @@ def compare(
                 device="CPU" if newest.cost.device == "cpu" else "GPU",
                 peak_memory_mib=max(r.cost.peak_memory_mib for r in timed),
                 hardware="; ".join(dict.fromkeys(map(_hardware, records))),
-                trials=None,
+                trials=max((r.tuned.trials for r in records if r.tuned), default=None),
                 published=(published or {}).get(label),
                 config=newest.key.config,
                 records=tuple(records),
@@ -291,6 +295,12 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _written(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _tuned(records: Sequence[Record]) -> str:
+    """Return which study found a configuration, and in how many trials."""
+    found = next((r.tuned for r in records if r.tuned), None)
+    return "" if found is None else f"{found.source}, {found.trials} trials: "
 
 
 _SHOWN = 4
@@ -394,7 +404,7 @@ def board(
             continue
         if s.config != shipped[s.model]:
             ours = settings(s.model, benchmark) if settings else store.config(shipped[s.model])
-            s.reasons.append(_other_settings(store.config(s.config), ours, s.config))
+            s.reasons.append(_tuned(s.records) + _other_settings(store.config(s.config), ours, s.config))
     for s in sets:
         if s.metric != protocol.metric:
             s.reasons.append(f"another metric: {s.metric}")
@@ -407,13 +417,15 @@ def board(
     kept, others = [s for s in sets if not s.reasons], [s for s in sets if s.reasons]
     hashes = _split_hashes(kept, protocol)
     for s in kept:
+        if protocol.selection == "on-test":
+            others += s.without(lambda r: not r.result.curve, "no curve over epochs, so no epoch for all splits")
         others += s.without(lambda r: hashes.get(r.key.split) != r.key.split_hash, "made on other splits")
         for seed in _partial_seeds(s.records, protocol.splits):
             others += s.without(lambda r, seed=seed: r.key.seed == seed, f"seed {seed} is not whole")  # type: ignore[misc]
 
     groups = {s.model: s.records for s in sorted(kept, key=lambda s: s.model) if s.records}
     published = {m: p for m in groups if (p := MODELS.card(m).published.get(folder)) is not None}
-    rows = compare(groups, published, protocol.splits, not card.unranked, test) if groups else []
+    rows = compare(groups, published, protocol.splits, not card.unranked, test, protocol.seeds) if groups else []
     fitting = [m for m in models if m in MODELS.names() and _fits(m, card)]
     return Board(
         benchmark=folder,
@@ -426,12 +438,14 @@ def board(
         rows=rows,
         apart=[s.apart(protocol) for s in sorted(others, key=lambda s: s.model)],
         not_run=[m for m in dict.fromkeys(fitting) if m not in groups],
+        seeds=protocol.seeds,
     )
 
 
 def _fits(model: str, card: DatasetCard) -> bool:
     m = MODELS.card(model)
-    return card.task in m.tasks and card.structure in m.structures
+    task = "graph" if card.task == "distinguish" else card.task
+    return task in m.tasks and card.structure in m.structures
 
 
 def recorded(store: Store) -> dict[str, list[str]]:

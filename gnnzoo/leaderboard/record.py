@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-__all__ = ["SCHEMA", "Cost", "Key", "Record", "Result", "upgrade"]
+__all__ = ["SCHEMA", "Cost", "Key", "Record", "Result", "Tuned", "upgrade"]
 
 SCHEMA = 1
 
@@ -44,6 +44,17 @@ class Result(_Part):
     epochs: int = Field(description="epochs that ran")
     parameters: int
     digest: str = Field(description="of the selected weights")
+    curve: dict[int, float] | None = Field(
+        None, description="by evaluated epoch, the test metric; of protocols that select on test alone"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_curve(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``curve`` out where there is none, as in lines from before the field was there."""
+        written: dict[str, Any] = write(self)
+        if self.curve is None:
+            written.pop("curve", None)
+        return written
 
 
 class Cost(_Part):
@@ -74,6 +85,13 @@ class Cost(_Part):
         return written
 
 
+class Tuned(_Part):
+    """Where a configuration was found, and what that took."""
+
+    source: str = Field(description="tuned here, study <id>")
+    trials: int = Field(description="how many configurations were tried to find this one")
+
+
 class Record(_Part):
     """One line of ``<results>/<dataset@protocol>/<model>.jsonl``."""
 
@@ -81,8 +99,17 @@ class Record(_Part):
     key: Key
     result: Result
     cost: Cost
+    tuned: Tuned | None = Field(None, description="of configurations that tuning found here")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_serializer(mode="wrap")
+    def _without_tuned(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``tuned`` out where there is nothing, as in lines from before the field was there."""
+        written: dict[str, Any] = write(self)
+        if self.tuned is None:
+            written.pop("tuned", None)
+        return written
 
     def line(self) -> str:
         """Return the record as one line of JSON, with its line end."""

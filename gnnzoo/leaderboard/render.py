@@ -25,6 +25,7 @@ from gnnzoo.leaderboard.table import (
     cells_text,
     difference_text,
     in_unit,
+    lacking_text,
     mean_text,
     metric_text,
     published_text,
@@ -106,7 +107,7 @@ def results_table(boards: Sequence[Board]) -> str:
     shown = [b for b in boards if b.rows and b.selection == "validation" and not b.unranked]
     rows = [
         [f"`{b.benchmark}`", _rank(row), f"`{row.label}`", _mean(row, b.metric), _std(row, b.metric)]
-        + [cells_text(row, b.splits), _to_best(row, b.metric), *_published(row, b.metric)]
+        + [cells_text(row, b.splits, b.seeds), _to_best(row, b.metric), *_published(row, b.metric)]
         + [f"{row.parameters:,}", _time(row)]
         for b in shown
         for row in b.rows
@@ -215,7 +216,8 @@ def _benchmark_table(board: Board) -> str:
     columns += ["gap", "parameters", "ms/epoch", "peak MiB"]
     columns += ["configurations tried"] * tuned + ["hardware"] * hardware
     rows = [
-        [_rank(row), f"`{row.label}`", _mean(row, metric), _std(row, metric), cells_text(row, board.splits)]
+        [_rank(row), f"`{row.label}`", _mean(row, metric), _std(row, metric)]
+        + [cells_text(row, board.splits, board.seeds)]
         + [_to_best(row, metric), *_published(row, metric), f"{row.parameters:,}", _time(row)]
         + [f"{row.peak_memory_mib:,.0f}"]
         + ["not by us" if row.trials is None else f"{row.trials:,}"] * tuned
@@ -232,10 +234,15 @@ def _notes(board: Board) -> list[str]:
         lines.append(f"To the best: difference on identical splits; {board.method}.")
     if any(not row.complete for row in board.rows):
         lines.append("A model without a record of every split has no rank and stands below those that have.")
+        if board.seeds > 1:
+            lines.append(f"The protocol asks for {board.seeds} seeds: with fewer there is no rank either.")
     if board.unranked:
         lines.append(f"Nobody is ranked by this benchmark: {board.unranked}.")
     if board.selection == "on-test":
-        lines.append("The reported epoch was selected on test: these ranks stand for themselves, beside no clean ones.")
+        lines.append(
+            "Selected on test, the field's habit: all splits are read at one epoch, the one with the best mean of "
+            "their test curves. These ranks stand for themselves, beside no clean ones."
+        )
     lines.append("Time: of the processor on a CPU, wall time on a GPU; memory: the highest of the whole process.")
     places = {row.hardware for row in board.rows}
     if len(places) == 1:
@@ -358,8 +365,8 @@ def _matrix(found: Sequence[Board], averages: bool = True) -> str:
 
 def _matrix_cell(row: Row | None, board: Board, model: str) -> str:
     if row is not None:
-        splits = "" if row.complete else f" ({row.splits} of {board.splits} splits)"
-        return _mean(row, board.metric) + splits
+        lacking = lacking_text(row, board.splits, board.seeds)
+        return _mean(row, board.metric) + (f" ({lacking})" if lacking else "")
     if any(a.model == model for a in board.apart):
         return "apart"
     return "not run" if model in board.not_run else "does not fit"

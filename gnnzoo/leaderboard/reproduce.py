@@ -19,7 +19,7 @@ from gnnzoo.errors import ConfigError, GnnzooError, UnknownNameError, closest
 from gnnzoo.leaderboard.boards import Board, board, recorded
 from gnnzoo.leaderboard.stats import Summary
 from gnnzoo.leaderboard.store import Store
-from gnnzoo.leaderboard.table import in_unit, mean_text, published_text, unit
+from gnnzoo.leaderboard.table import in_unit, lacking_text, mean_text, published_text, unit
 from gnnzoo.registry import DATASETS, MODELS, partition
 
 __all__ = ["COLUMNS", "RULE", "Reproduction", "Verdict", "cells", "judge", "notes", "page", "printed", "reproductions"]
@@ -165,9 +165,7 @@ def _one(
         why = f"print has {published.metric}, the protocol {found.metric}"
         return without("not comparable", why)
     if not row.complete:
-        _, _, protocol = benchmark.partition("@")
-        count = DATASETS.card(benchmark.partition("@")[0]).protocols[protocol].splits
-        return without("not comparable", f"{row.splits} of {count} splits", row.summary)
+        return without("not comparable", lacking_text(row, found.splits, found.seeds), row.summary)
     gap, tolerance, verdict, why = judge(published, row.summary)
     return Reproduction(card.name, benchmark, published, row.summary, gap, tolerance, verdict, why)
 

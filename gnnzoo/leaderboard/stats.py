@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc, fdtrc, stdtr, stdtrit  # scipy.stats would take longer to import than to use
 
+from gnnzoo.cards import METRICS
 from gnnzoo.leaderboard.record import Record
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Paired",
     "Summary",
     "cliques",
+    "common_epoch",
     "critical_difference",
     "friedman",
     "holm",
@@ -51,6 +53,8 @@ class Paired:
     p_value: float | None
     """Two-sided; None where it cannot be computed (n = 1, or all differences equal and not zero)."""
     n: int
+    half_width: float | None = None
+    """Of the 95 % interval of the difference, by the t-test; None for n = 1, and of other tests."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,55 @@ def summarize(values: Sequence[float]) -> Summary:
     return Summary(mean, std, float(stdtrit(n - 1, 0.975)) * std / math.sqrt(n), n)
 
 
+def common_epoch(records: Sequence[Record]) -> int | None:
+    """Return the one epoch at which the mean of the records' test curves is best, the first of equally good ones.
+
+    It is how the field reports ten-fold cross-validation without validation parts (Xu et al., 2019, arXiv 1810.00826,
+    section 7): all folds are read at one epoch, chosen on their test parts. Only epochs that all curves have count.
+
+    Args:
+        records: of one seed, one for each split.
+
+    Returns:
+        None where a record has no curve, or no epoch is common to all.
+    """
+    curves = [r.result.curve for r in records]
+    if not curves or any(curve is None for curve in curves):
+        return None
+    common = sorted(set.intersection(*(set(curve) for curve in curves if curve is not None)))
+    if not common:
+        return None
+    means = np.array([[curve[epoch] for epoch in common] for curve in curves if curve is not None]).mean(axis=0)
+    higher = METRICS[records[0].result.metric].higher_is_better
+    # means that are equal but for rounding are equal: the first epoch stays
+    best = means.max() if higher else means.min()
+    return common[int(np.flatnonzero(np.isclose(means, best, rtol=_ROUNDING, atol=0))[0])]
+
+
+def _values(records: Sequence[Record]) -> list[float]:
+    """Return the test metric of each record; of those that have curves, at the common epoch of their seed."""
+    seeds: dict[int, list[Record]] = {}
+    for r in records:
+        seeds.setdefault(r.key.seed, []).append(r)
+    epochs = {seed: common_epoch(found) for seed, found in seeds.items()}
+    values = []
+    for r in records:
+        epoch = epochs[r.key.seed]
+        curve = r.result.curve
+        values.append(r.result.test[r.result.metric] if epoch is None or curve is None else curve[epoch])
+    return values
+
+
 def mean_over_seeds(records: Sequence[Record]) -> dict[str, float]:
-    """Return the test metric of each split (by split hash), seeds averaged; over one split, of each seed."""
+    """Return the test metric of each split (by split hash), seeds averaged; over one split, of each seed.
+
+    Records of protocols that select on test are read at the one epoch of :func:`common_epoch`.
+    """
     splits = {r.key.split_hash for r in records}
     groups: dict[str, list[float]] = {}
-    for r in records:
+    for r, value in zip(records, _values(records), strict=True):
         unit = r.key.split_hash if len(splits) > 1 else f"seed {r.key.seed}"
-        groups.setdefault(unit, []).append(r.result.test[r.result.metric])
+        groups.setdefault(unit, []).append(value)
     return {unit: float(np.mean(values)) for unit, values in groups.items()}
 
 
@@ -115,8 +161,9 @@ def paired_test(first: Mapping[str, float], second: Mapping[str, float], test_to
         return Paired(mean, None, 1)
     variance = float(d.var(ddof=1)) * (1 / n + (test_to_train or 0.0))
     if variance <= (_ROUNDING * scale) ** 2:
-        return Paired(mean, 1.0 if abs(mean) <= _ROUNDING * scale else None, n)
-    return Paired(mean, float(2 * stdtr(n - 1, -abs(mean) / math.sqrt(variance))), n)
+        return Paired(mean, 1.0 if abs(mean) <= _ROUNDING * scale else None, n, 0.0)
+    half_width = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance)
+    return Paired(mean, float(2 * stdtr(n - 1, -abs(mean) / math.sqrt(variance))), n, half_width)
 
 
 def _differences(

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from gnnzoo.leaderboard.boards import Row
     from gnnzoo.leaderboard.stats import Summary
 
-__all__ = ["cells_text", "difference_text", "in_unit", "mean_text", "metric_text", "published_text", "unit"]
+__all__ = [
+    "cells_text",
+    "difference_text",
+    "in_unit",
+    "lacking_text",
+    "mean_text",
+    "metric_text",
+    "published_text",
+    "unit",
+]
 
 
 def in_unit(value: float, metric: str) -> float:
@@ -50,9 +59,16 @@ def difference_text(row: Row, metric: str) -> str:
     return text
 
 
-def cells_text(row: Row, splits: int = 0) -> str:
-    """Return ``10 × 1``: splits × seeds; of a row that lacks some of ``splits``, ``3 of 10 × 1``."""
-    return f"{row.splits}{f' of {splits}' if row.splits < splits else ''} × {row.seeds}"
+def cells_text(row: Row, splits: int = 0, seeds: int = 0) -> str:
+    """Return ``10 × 1``: splits × seeds; of a row that lacks some of ``splits`` or ``seeds``, ``3 of 10 × 1``."""
+    parts = ((row.splits, splits), (row.seeds, seeds))
+    return " × ".join(f"{have} of {asked}" if have < asked else str(have) for have, asked in parts)
+
+
+def lacking_text(row: Row, splits: int, seeds: int) -> str:
+    """Return ``3 of 10 splits`` of a row that lacks some, ``3 of 10 seeds``, or nothing."""
+    parts = ((row.splits, splits, "splits"), (row.seeds, seeds, "seeds"))
+    return ", ".join(f"{have} of {asked} {what}" for have, asked, what in parts if have < asked)
 
 
 def published_text(published: Published | None) -> str:

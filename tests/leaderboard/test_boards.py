@@ -12,6 +12,7 @@ import pytest
 from gnnzoo.errors import ConfigError, UnknownNameError
 from gnnzoo.leaderboard import Record, Store
 from gnnzoo.leaderboard.boards import Board, average_ranks, board, boards, rank_table
+from gnnzoo.leaderboard.table import cells_text, lacking_text
 from gnnzoo.registry import DATASETS, register_dataset
 
 LINE = json.loads((Path(__file__).parent / "record-schema-1.jsonl").read_text().splitlines()[0])
@@ -35,6 +36,7 @@ def _datasets(_registries):
         "whole": {**common, "splits": 3, **identity},
         "unstated": {**common, "splits": 3},
         "single": {**common, "splits": 1, "digest": "data", "hash": combined(1)},
+        "seeds": {**common, "splits": 1, "seeds": 3, "digest": "data", "hash": combined(1)},
         "on-test": {**common, "splits": 3, "selection": "on-test", **identity},
         "error": {**common, "splits": 3, **identity, "metric": "mae"},
     }
@@ -56,7 +58,7 @@ def make(value, split=0, seed=0, model="gcn", benchmark="toy@whole", **changes):
     metric = changes.pop("metric", "accuracy")
     rows = {"train": 60, "val": 20, "test": 20}
     result = LINE["result"] | {"metric": metric, "test": {metric: value}, "val": {metric: value}, "rows": rows}
-    parts = {"key": key, "result": result, "cost": LINE["cost"] | {"origin": None}}
+    parts = {"key": key, "result": result | {"curve": None}, "cost": LINE["cost"] | {"origin": None}}
     for name, change in changes.items():
         (part,) = (part for part in parts.values() if name in part)
         part[name] = change
@@ -306,8 +308,21 @@ def test_unknown_names(store):
         of(store, "toy@hole")
 
 
+def test_a_row_without_all_the_seeds_that_the_protocol_asks_for_has_no_rank(store):
+    add(store, {(0, seed): 0.5 for seed in range(3)}, "gcn", "toy@seeds")
+    add(store, {(0, seed): 0.9 for seed in range(2)}, "mlp", "toy@seeds")
+    found = of(store, "toy@seeds")
+    assert found.seeds == 3
+    assert [(r.model, r.rank, r.complete, r.seeds) for r in found.rows] == [
+        ("gcn", 1, True, 3),
+        ("mlp", None, False, 2),
+    ]
+    assert [cells_text(r, found.splits, found.seeds) for r in found.rows] == ["1 × 3", "1 × 2 of 3"]
+    assert [lacking_text(r, found.splits, found.seeds) for r in found.rows] == ["", "2 of 3 seeds"]
+
+
 def test_on_test_says_so_and_unranked_has_no_order(store):
-    add(store, [0.9, 0.9, 0.8], "mlp", "toy@on-test")
+    add(store, [0.9, 0.9, 0.8], "mlp", "toy@on-test", curve={1: 0.5})
     assert of(store, "toy@on-test").selection == "on-test"
     add(store, [0.9, 0.9, 0.8], "mlp", "twin@whole")
     add(store, [0.5, 0.6, 0.4], "gcn", "twin@whole")
@@ -317,6 +332,22 @@ def test_on_test_says_so_and_unranked_has_no_order(store):
         ("gcn", None, False, None),
         ("mlp", None, False, None),
     ]
+
+
+def test_on_test_reads_all_splits_at_the_epoch_of_the_best_mean(store):
+    """Not the best of each split (0.9), nor the last epoch (0.6)."""
+    for split, curve in enumerate([[0.9, 0.5, 0.6], [0.3, 0.9, 0.6], [0.3, 0.9, 0.6]]):
+        store.append(make(0.6, split, benchmark="toy@on-test", curve=dict(enumerate(curve, start=1))))
+    (row,) = of(store, "toy@on-test").rows
+    assert row.summary.mean == pytest.approx((0.5 + 0.9 + 0.9) / 3)
+    assert row.summary.n == 3
+
+
+def test_on_test_without_curves_is_apart(store):
+    add(store, [0.9, 0.9, 0.8], "mlp", "toy@on-test")
+    found = of(store, "toy@on-test")
+    assert found.rows == []
+    assert [(a.model, a.reason) for a in found.apart] == [("mlp", "no curve over epochs, so no epoch for all splits")]
 
 
 def test_wilcoxon_as_the_choice(store):
@@ -359,7 +390,9 @@ def fill(store, table):
     for benchmark, values in table.items():
         for model, value in values.items():
             metric = DATASETS.card("toy").protocols[benchmark.split("@")[1]].metric
-            add(store, [value] * 3 if "single" not in benchmark else [value], model, benchmark, metric=metric)
+            curve = {1: value} if "on-test" in benchmark else None
+            values_ = [value] * 3 if "single" not in benchmark else [value]
+            add(store, values_, model, benchmark, metric=metric, curve=curve)
     return boards(store, list(table), None, shipped)
 
 

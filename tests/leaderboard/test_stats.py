@@ -12,6 +12,7 @@ from gnnzoo.leaderboard import Record, paired_test, summarize
 from gnnzoo.leaderboard.boards import compare
 from gnnzoo.leaderboard.stats import (
     cliques,
+    common_epoch,
     critical_difference,
     friedman,
     holm,
@@ -72,6 +73,51 @@ def test_over_one_split_seeds_are_the_units():
     found = mean_over_seeds([make(0.1, 0, 0), make(0.2, 0, 1), make(0.6, 0, 2)])
     assert list(found.values()) == [0.1, 0.2, 0.6]
     assert len(set(found)) == 3
+
+
+# --- one epoch for all splits ---
+
+
+def curves(*values, metric="accuracy", seed=0):
+    """Return a record per split with the curve over epochs 1, 2, ..."""
+    records = [make(values_[-1], split, seed, metric) for split, values_ in enumerate(values)]
+    found = [dict(enumerate(values_, start=1)) for values_ in values]
+    return [
+        r.model_copy(update={"result": r.result.model_copy(update={"curve": curve})})
+        for r, curve in zip(records, found, strict=True)
+    ]
+
+
+def test_the_common_epoch_is_that_of_the_best_mean_and_not_of_each_split():
+    records = curves([0.9, 0.6, 0.5], [0.2, 0.7, 0.5])
+    assert common_epoch(records) == 2
+    assert list(mean_over_seeds(records).values()) == [0.6, 0.7]
+    assert common_epoch(curves([0.9, 0.6, 0.5], [0.2, 0.7, 0.5], metric="mae")) == 3
+
+
+def test_of_equal_means_the_first_epoch_is_taken_also_where_they_differ_by_rounding():
+    assert common_epoch(curves([0.5, 0.7, 0.9], [0.9, 0.7, 0.5])) == 1
+    thirds = 1 / 3
+    assert common_epoch(curves([0.1, 0.2, thirds], [thirds, 0.2 + 1e-16, 0.1], [0.2, 0.2, 0.2])) == 1
+
+
+def test_only_epochs_that_all_splits_reached_count():
+    assert common_epoch(curves([0.1, 0.2, 0.9], [0.1, 0.2])) == 2
+    first, second = curves([0.1, 0.2], [0.1, 0.2])
+    late = second.model_copy(update={"result": second.result.model_copy(update={"curve": {3: 0.5}})})
+    assert common_epoch([first, late]) is None
+
+
+def test_every_seed_has_its_own_common_epoch():
+    records = curves([0.9, 0.1], [0.7, 0.1], seed=0) + curves([0.1, 0.5], [0.1, 0.3], seed=1)
+    assert list(mean_over_seeds(records).values()) == pytest.approx([(0.9 + 0.5) / 2, (0.7 + 0.3) / 2])
+
+
+def test_without_a_curve_the_reported_value_counts():
+    records = [make(0.1, 0), make(0.2, 1)]
+    assert common_epoch(records) is None
+    assert common_epoch([]) is None
+    assert list(mean_over_seeds(records).values()) == [0.1, 0.2]
 
 
 # --- two models ---
