@@ -12,6 +12,7 @@ _HOME = {
     "bench": "gnnzoo.runner.bench",
     "check_model": "gnnzoo.testing",
     "create_model": "gnnzoo.models.build",
+    "expressivity": "gnnzoo.runner.expressivity",
     "list_datasets": "gnnzoo.registry",
     "list_models": "gnnzoo.registry",
     "load_dataset": "gnnzoo.datasets",
@@ -21,6 +22,7 @@ _HOME = {
     "register_model": "gnnzoo.models.build",
     "reproduce": "gnnzoo.runner.reproduce",
     "run": "gnnzoo.runner",
+    "tune": "gnnzoo.runner.tune",
     "standings": "gnnzoo.runner.standings",
 }
 

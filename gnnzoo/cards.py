@@ -17,6 +17,7 @@ __all__ = [
     "Claim",
     "Counts",
     "DatasetCard",
+    "Domain",
     "Metric",
     "ModelCard",
     "Paper",
@@ -34,7 +35,7 @@ TaskName = Literal["node", "inductive-node", "graph", "edge-dependent-node", "li
 ``node``: nodes of one graph; ``inductive-node``: nodes of many graphs, split by graph; ``graph``: graphs;
 ``edge-dependent-node``: incidences of one hypergraph; ``link``: the pairs in ``edge_label_index`` of one graph;
 ``distinguish``: nothing is learnt: graphs of one ``group`` whose ``y`` differ must be told apart, and there are no
-splits.
+splits. Sets of another task can have a protocol of that kind too; its metric is ``separated``.
 """
 
 Structure = Literal["graph", "hypergraph", "heterogeneous"]
@@ -107,6 +108,51 @@ class Setting(Defaults):
     source: str
 
 
+Scalar = bool | int | float | str | None
+
+
+class Domain(_Schema):
+    """What tuning may set a key to: ``choices``, or all numbers from ``low`` to ``high``, whole ones if both are whole.
+
+    Args:
+        choices: the values.
+        low: the smallest number.
+        high: the largest.
+        step: between numbers; None: any (of whole numbers every one).
+        log: numbers are drawn evenly by their logarithm.
+    """
+
+    choices: list[Scalar] | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    step: int | float | None = None
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Domain:
+        numbers = (self.low, self.high, self.step)
+        if self.choices is not None:
+            if not self.choices or numbers != (None, None, None) or self.log:
+                raise ValueError("choices: one or more, and nothing beside them")
+        elif self.low is None or self.high is None:
+            raise ValueError("either choices, or low and high")
+        elif self.low > self.high or (self.log and self.low <= 0) or (self.step is not None and self.step <= 0):
+            raise ValueError("low is at most high (above 0 with log), step is above 0")
+        elif self.log and self.step is not None:
+            raise ValueError("log and step exclude each other")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are whole ones."""
+        return isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None)
+
+    @property
+    def ends(self) -> list[Scalar]:
+        """What must be possible so that all of it is."""
+        return self.choices if self.choices is not None else [self.low, self.high]
+
+
 class Card(_Schema):
     """What all cards share."""
 
@@ -135,7 +181,7 @@ class _MethodCard(Card):
     structures: list[Structure] = Field(min_length=1)
     tiny: Section = {}
     defaults: Defaults = Defaults()
-    search: dict[str, Section] = {}
+    search: dict[str, Domain] = {}
     datasets: dict[str, Setting] = {}
     protocols: dict[str, str] = {}  # dataset -> the published setting's, where not the default
     published: dict[str, Published] = {}
@@ -154,6 +200,7 @@ class ModelCard(_MethodCard):
     """``configs/models/<name>.yaml``: the only home of a model's metadata."""
 
     golden: str = ""  # whose replay and golden cases cover it, where they do not bear the model's own name
+    strategy: str = ""  # how it is trained unless a run says otherwise, where that is not plain training
     parameter_groups: list[str] = []
     parameters: dict[str, PositiveInt] = {}
     exceptions: dict[str, str] = {}
@@ -169,6 +216,7 @@ class Protocol(_Schema):
     summary: str
     splits: NonNegativeInt
     metric: str
+    seeds: PositiveInt = 1  # how many a run has unless it says otherwise, and how many a complete row has
     selection: Literal["validation", "on-test"] = "validation"
     source: str = ""
     evaluator: str = ""  # the name under which OGB's Evaluator scores it
@@ -279,8 +327,10 @@ class DatasetCard(Card):
         if self.default_protocol not in self.protocols:
             raise ValueError(f"default_protocol {self.default_protocol!r} is not among protocols")
         for name, protocol in self.protocols.items():
-            if (protocol.splits == 0) != (self.task == "distinguish"):
-                raise ValueError(f"protocol {name!r}: splits must be {'0' if protocol.splits else '1 or more'}")
+            if (protocol.splits == 0) != (protocol.metric == "separated"):
+                raise ValueError(f"protocol {name!r}: 0 splits and the metric separated belong together")
+            if protocol.splits and self.task == "distinguish":
+                raise ValueError(f"protocol {name!r}: splits must be 0")
         for claim in self.health:
             for name in claim.protocols:
                 if name not in self.protocols:
@@ -302,7 +352,10 @@ class DatasetCard(Card):
             and not any((settings or {}).get(key) == value for key, value in claim.unless.items())
         ]
         if self.protocols[protocol].selection == "on-test":
-            said.append("this protocol selects on test; its numbers are never ranked beside clean ones")
+            said.append(
+                "this protocol selects on test (all splits are read at the one epoch that is best on their mean); its "
+                "numbers are never ranked beside clean ones"
+            )
         return said + [f"no leaderboard ranks models by it: {self.unranked}"] * bool(self.unranked)
 
     @property

@@ -78,3 +78,20 @@ def test_your_model_passes_the_generic_checks_but_for_its_citation(plugin):
     checked = gnnzoo(plugin, "check", "two-hop")
     failed = [line for line in checked.stdout.splitlines() if not line.startswith("ok")]
     assert all("docstring" in line or "card" in line for line in failed), checked.stdout + checked.stderr
+
+
+def test_the_tuning_that_is_shown_can_be_asked_for(monkeypatch, capsys, tmp_path):
+    from gnnzoo.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    asked = re.findall(r"^(gnnzoo tune .*?|gnnzoo bench .*? tune=.*?) *(?:#.*)?$", README, re.MULTILINE)
+    assert len(asked) == 2
+    for command in asked:
+        monkeypatch.setattr(sys, "argv", [*command.split(), "--dry-run"])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 0, capsys.readouterr().err
+    seen = capsys.readouterr()
+    assert "40 trials of sheaf on texas@geom-gcn by tpe, pruned by median" in seen.out
+    assert "a study of 30 trials: gcn on texas@geom-gcn" in seen.err
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import gnnzoo
-from gnnzoo.cli import bench, data, leaderboard, reproduce, show, verify
+from gnnzoo.cli import bench, data, expressivity, leaderboard, reproduce, show, tune, verify
 from gnnzoo.errors import ConfigError, GnnzooError, Interrupted
 from gnnzoo.runner.config import parse_arguments
 
@@ -138,8 +138,11 @@ def predict(
 
 
 app.command("bench")(bench.command)
+app.command("expressivity")(expressivity.command)
 app.command("reproduce")(reproduce.command)
 app.command("verify")(verify.command)
+app.command("tune")(tune.command)
+app.command("study")(tune.study_command)
 
 
 def main() -> None:

@@ -26,6 +26,9 @@ def command(
     Choose: suite= models=a,b|'*gcn*' datasets=a,b budget=3h|90min|45s jobs=2 splits= seeds= strategy= retry=failed
     results=DIR root=DIR device= threads= checkpoint=SECONDS. Set: model.x= train.x= data.x= strategy.x= dataset.x=.
 
+    tune=30: every model gets a study of 30 trials on every benchmark before it is run, see gnnzoo tune; with studies=
+    storage= sampler= pruner= finalists= trial_timeout=.
+
     Every model gets its first split on every benchmark before any gets its second, the cheapest first. What fails is
     kept in DIR/failures with its reason. Stopped, killed or out of budget, the same command goes on.
     """
@@ -39,6 +42,10 @@ def command(
     from gnnzoo.cli.progress import BenchTerminal
 
     reporter = BenchTerminal()
+    if dry_run and work.studies is not None:
+        for config in work.plan.configs:
+            typer.echo(f"a study of {work.tuned} trials: {config.model} on {config.benchmark}", err=True)
+        return
     if dry_run:
         reporter.planned(work)
         if work.todo:
@@ -58,11 +65,15 @@ def _show(result: BenchResult) -> None:
         failed[what] = failed.get(what, 0) + 1
     for (model, benchmark, reason), count in failed.items():
         typer.echo(f"failed: {model} on {benchmark}, {amount(count, 'cell')}: {reason}")
+    for (model, benchmark), reason in work.untuned.items():
+        typer.echo(f"not tuned, and so not run: {model} on {benchmark}: {reason}")
     folder = work.plan.execution.results
     if result.records:
         words = [f"results={folder}"]
         if work.models:
             words.append(f"model={','.join(dict.fromkeys(p.config.model for p in work.pairs))}")
+        if work.tuned is not None:
+            words += [f"tuned={work.tuned}", f"studies={work.folder}"]
         configs = [pair.config for pair in work.pairs]
         for name in [work.suite] if work.suite else dict.fromkeys(f"{c.dataset}@{c.protocol}" for c in configs):
             leaderboard.show_(name, words, False)

@@ -39,7 +39,7 @@ app.command("add")(foreign.command)
 app.command("render")(render.command)
 
 _SUBCOMMANDS = ("show", "render", "add")
-_KEYS = ("results", "model", "test")
+_KEYS = ("results", "model", "test", "tuned", "studies")
 
 
 @app.command("show")
@@ -47,7 +47,9 @@ def show_(
     name: Annotated[
         str | None, typer.Argument(help="a suite, a dataset or dataset@protocol; default: all that have records")
     ] = None,
-    arguments: Annotated[list[str] | None, typer.Argument(help="results=DIR model=a,b test=t|wilcoxon")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="results=DIR model=a,b test=t|wilcoxon tuned=TRIALS")
+    ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Also measure what it would take to run what was not run.")
     ] = False,
@@ -55,6 +57,7 @@ def show_(
     """Show mean ± 95 % interval over splits, ranks, paired tests to the best, and what it took.
 
     Compared are records of the models' shipped configurations, on the same data and splits; others are listed apart.
+    tuned=30 compares what studies of 30 trials in studies=DIR have named instead.
     """
     words = [*([name] if name else []), *(arguments or [])]
     names = [word for word in words if "=" not in word]
@@ -64,7 +67,7 @@ def show_(
     for word in words:
         key, sign, text = word.partition("=")
         if sign and key not in _KEYS:
-            raise ConfigError(f"expected results=, model= or test=, got {word!r}{closest(key, _KEYS)}")
+            raise ConfigError(f"expected {', '.join(f'{k}=' for k in _KEYS)}, got {word!r}{closest(key, _KEYS)}")
         if key in given:
             raise ConfigError(f"{key} is given twice")
         if sign:
@@ -76,13 +79,18 @@ def _show(name: str | None, given: Mapping[str, str], estimate: bool) -> None:
     from gnnzoo.leaderboard.store import Store
     from gnnzoo.resources import config_dir
     from gnnzoo.runner.config import default_results
+    from gnnzoo.runner.planning import positive
     from gnnzoo.runner.standings import find_suite, standings
 
     results = given.get("results") or str(default_results())
     suite = find_suite(name) if name else None
     models = [word for word in given["model"].split(",") if word] if "model" in given else None
+    tuned = positive(given["tuned"], "tuned") if "tuned" in given else None
+    if "studies" in given and tuned is None:
+        raise ConfigError("studies= goes with tuned=: the number of trials of the studies that are compared")
+    options: dict[str, Any] = {"tuned": tuned, "studies": given.get("studies", "studies")}
     try:
-        boards = standings(name, results=results, models=models, test=given.get("test", "t"))  # type: ignore[arg-type]
+        boards = standings(name, results=results, models=models, test=given.get("test", "t"), **options)  # type: ignore[arg-type]
     except UnknownNameError as error:
         if error.name != name or not get_close_matches(name, _SUBCOMMANDS):
             raise
@@ -109,6 +117,8 @@ def _estimates(boards: Sequence[Board], name: str, suite: str | None) -> dict[tu
     own = partition(name)[0]
     costs = {}
     for board in boards:
+        if not board.splits:
+            continue  # nothing is trained: gnnzoo expressivity
         dataset = f"{own}@{board.benchmark.partition('@')[2]}" if is_path(own) else board.benchmark
         for model in board.not_run:
             choices = {"model": model, "dataset": dataset}
@@ -140,7 +150,7 @@ def _benchmark(board: Board, costs: Mapping[tuple[str, str], Estimate]) -> None:
         columns = ["rank", "model", f"{metric}{unit(metric)} ± 95 % CI", "splits × seeds", "to the best", "published"]
         columns += ["parameters", "ms/epoch", "peak MiB", "trials"]
         lines = [
-            [_rank(row.rank), row.label, _mean(row, metric), cells_text(row, board.splits)]
+            [_rank(row.rank), row.label, _mean(row, metric), cells_text(row, board.splits, board.seeds)]
             + [difference_text(row, metric), published_text(row.published), f"{row.parameters:,}"]
             + [f"{1000 * row.seconds_per_epoch:.1f} {row.device}", f"{row.peak_memory_mib:,.0f}"]
             + ["-" if row.trials is None else str(row.trials)]
@@ -172,7 +182,8 @@ def _benchmark(board: Board, costs: Mapping[tuple[str, str], Estimate]) -> None:
         if not costs:
             out.print(f"not run: {', '.join(board.not_run)}", markup=False, soft_wrap=True)
         for model in board.not_run if costs else []:
-            out.print(f"not run: {model}, {costs[model, board.benchmark]}", markup=False, soft_wrap=True)
+            cost = costs.get((model, board.benchmark), "see gnnzoo expressivity")
+            out.print(f"not run: {model}, {cost}", markup=False, soft_wrap=True)
     out.print()
 
 
@@ -253,7 +264,10 @@ def _cell(board: Board, model: str, costs: Mapping[tuple[str, str], Estimate]) -
         cost = costs.get((model, board.benchmark))
         known = f" (≤ {duration(cost.seconds)})" if cost and cost.seconds is not None else ""
         return f"not run{known}" if model in board.not_run else "-"
-    return _mean(row, board.metric) + ("" if row.complete else f" ({row.splits} of {board.splits} splits)")
+    from gnnzoo.leaderboard.table import lacking_text
+
+    lacking = lacking_text(row, board.splits, board.seeds)
+    return _mean(row, board.metric) + (f" ({lacking})" if lacking else "")
 
 
 def _notes(boards: Sequence[Board], total: int) -> list[str]:

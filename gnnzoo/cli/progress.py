@@ -12,9 +12,11 @@ from gnnzoo.cards import METRICS
 from gnnzoo.leaderboard import Record
 from gnnzoo.leaderboard.table import in_unit
 from gnnzoo.runner.bench import Bench, BenchReporter, Left
+from gnnzoo.runner.config import Config
 from gnnzoo.runner.failures import Failure
 from gnnzoo.runner.grid import Reporter
 from gnnzoo.runner.planning import Cell, Plan
+from gnnzoo.runner.tune import TuneReporter
 
 __all__ = ["BenchTerminal", "TerminalReporter", "amount", "duration", "left_text"]
 
@@ -150,6 +152,13 @@ class BenchTerminal(BenchReporter):
         for reason in reasons:
             names = [p.config.benchmark for p in work.pairs if p.base is None and p.todo and p.reason == reason]
             self._say(f"not known for {', '.join(dict.fromkeys(names))}: {reason}")
+
+    def tuning(self, config: Config, number: int, total: int) -> TuneReporter:
+        """Print a line."""
+        from gnnzoo.cli.tuning import TuneTerminal
+
+        self._say(f"tuning {number} of {total}: {config.model} on {config.benchmark}")
+        return TuneTerminal()
 
     def _line(self, cell: Cell, left: Left, text: str) -> None:
         rest = f", {left_text(left)} left" if left.cells else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +41,7 @@ __all__ = [
     "result",
     "state",
     "table",
+    "value_text",
 ]
 
 _KINDS: dict[str, Registry[Any]] = {"models": MODELS, "datasets": DATASETS, "suites": SUITES, "strategies": STRATEGIES}
@@ -142,7 +143,7 @@ def info(name: str) -> None:
     schemas: dict[str, type[BaseModel]] = {"train": TrainConfig, "data": DataConfig}
     if name in schemas:
         rows = [
-            [f"{name}.{key}", type_name(Annotated[(field.annotation, "", *field.metadata)]), _value(field.default)]
+            [f"{name}.{key}", type_name(Annotated[(field.annotation, "", *field.metadata)]), value_text(field.default)]
             + [field.description or ""]
             for key, field in schemas[name].model_fields.items()
         ]
@@ -166,8 +167,13 @@ def info(name: str) -> None:
             _method(card)
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Write a setting's value as the command line takes it."""
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value_text(value)}" for key, value in flatten(values) if value != {})
 
 
 def _paper(card: _MethodCard) -> list[tuple[str, str]]:
@@ -185,6 +191,8 @@ def _method(card: ModelCard | StrategyCard) -> None:
     fields = [(kind, f"{card.name} - {card.summary}"), ("class", card.class_), ("aliases", ", ".join(card.aliases))]
     fields += [*_paper(card), ("equation", card.equation)]
     fields += [("tasks", ", ".join(card.tasks)), ("structure", ", ".join(card.structures))]
+    if isinstance(card, ModelCard):
+        fields.append(("strategy", card.strategy))
     fields += [("deviations" if not i else "", text) for i, text in enumerate(card.deviations)]
     fitting = [
         name
@@ -195,7 +203,7 @@ def _method(card: ModelCard | StrategyCard) -> None:
     out.print(_fields(fields))
     defaults = getattr(card.defaults, kind)
     rows = [
-        [f"{kind}.{p.name}", p.type_name, _value(defaults.get(p.name, p.default)), p.doc]
+        [f"{kind}.{p.name}", p.type_name, value_text(defaults.get(p.name, p.default)), p.doc]
         for p in parameters(registry.get(card.name), RESERVED).values()
         if not p.required
     ]
@@ -208,9 +216,7 @@ def _method(card: ModelCard | StrategyCard) -> None:
         out.print(table(["published", "metric", "value", "n", "source"], rows, right=(2, 3)))
     if card.datasets:
         rows = [
-            [benchmark, ", ".join(f"{k}={_value(v)}" for k, v in flatten(s.model_dump(exclude={"source"})) if v != {})]
-            + [s.source]
-            for benchmark, s in card.datasets.items()
+            [benchmark, _settings(s.model_dump(exclude={"source"})), s.source] for benchmark, s in card.datasets.items()
         ]
         out.print()
         out.print(table(["settings", "values", "source"], rows))
@@ -274,7 +280,7 @@ def dataset(card: DatasetCard) -> None:
 def _suite(card: SuiteCard) -> None:
     fields = [("suite", f"{card.name} - {card.summary}"), ("models", ", ".join(card.models))]
     fields += [("benchmarks", ", ".join(card.benchmarks))]
-    fields += [("settings", ", ".join(f"{k}={_value(v)}" for k, v in flatten(card.settings.model_dump()) if v != {}))]
+    fields += [("settings", _settings(card.settings.model_dump()))]
     console().print(_fields(fields))
 
 
@@ -298,7 +304,7 @@ def plan(work: Plan, estimates: Sequence[Estimate]) -> None:
             )
         )
         rows = [
-            [key, _value(value), config.sources.get(key, "default of the code")]
+            [key, value_text(value), config.sources.get(key, "default of the code")]
             for key, value in flatten(config.sections)
             if value != {}
         ]
@@ -318,11 +324,13 @@ def result(found: RunResult) -> None:
     from gnnzoo.leaderboard.boards import compare
 
     for benchmark in dict.fromkeys(c.benchmark for c in found.plan.configs):
-        groups = {c.model: found.of(c) for c in found.plan.configs if c.benchmark == benchmark}
-        groups = {model: records for model, records in groups.items() if records}
+        configs = [c for c in found.plan.configs if c.benchmark == benchmark]
+        groups = {c.model: records for c in configs if (records := found.of(c))}
         if not groups:
             continue
-        published = {m: p for m in groups if (p := MODELS.card(m).published.get(benchmark)) is not None}
+        other_data = any(key.startswith("dataset.") for c in configs for key in c.sources)  # than those in print
+        cards = {} if other_data else {model: MODELS.card(model) for model in groups}
+        published = {m: p for m, card in cards.items() if (p := card.published.get(benchmark)) is not None}
         metric = next(iter(groups.values()))[0].result.metric
         console().print(comparison(benchmark, metric, compare(groups, published)))
     console().print(f"records in {found.plan.execution.results}" + _drawn(found), markup=False)

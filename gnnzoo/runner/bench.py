@@ -11,11 +11,9 @@ import datetime
 import re
 import statistics
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gnnzoo
@@ -24,12 +22,13 @@ from gnnzoo.leaderboard import Record, Store
 from gnnzoo.places import data_roots, missing
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES
 from gnnzoo.runner.config import Config, flatten, load_choices
-from gnnzoo.runner.failures import Failed, Failure, Failures
-from gnnzoo.runner.planning import Cell, Execution, Plan, plan
+from gnnzoo.runner.failures import Failed, Failure, Failures, reason_of
+from gnnzoo.runner.planning import Cell, Execution, Plan, plan, positive
 from gnnzoo.signature import validate
 
 if TYPE_CHECKING:
     from gnnzoo.runner.grid import Call
+    from gnnzoo.runner.tune import TuneReporter
 
 __all__ = ["Bench", "BenchReporter", "BenchResult", "Left", "Pair", "bench", "execute", "measure", "prepare", "seconds"]
 
@@ -100,6 +99,16 @@ class Bench:
     """Cells that failed before and are passed over."""
     absent: dict[str, int] = field(default_factory=dict)
     """Datasets whose files are not here, with the number of their cells."""
+    pass_over: bool = True
+    """Whether what failed before is not tried again."""
+    studies: dict[str, Any] | None = None
+    """Of ``tune=``: what every pair's study is asked for, until all pairs are tuned."""
+    tuned: int | None = None
+    """Of ``tune=``: the trials that every pair got."""
+    folder: str = "studies"
+    """Of their studies."""
+    untuned: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Models and benchmarks whose study failed, with the reason: they are not run."""
 
     @property
     def todo(self) -> int:
@@ -127,6 +136,12 @@ class BenchReporter:
 
     def planned(self, work: Bench) -> None:
         """What is recorded and what will be run is known; nothing has run."""
+
+    def tuning(self, config: Config, number: int, total: int) -> TuneReporter:
+        """A pair's study begins; return who hears of it."""
+        from gnnzoo.runner.tune import TuneReporter
+
+        return TuneReporter()
 
     def measuring(self, pairs: int) -> None:
         """So many pairs have no records and are measured on random graphs."""
@@ -168,6 +183,7 @@ def bench(
     datasets: str | Sequence[str] | None = None,
     budget: str | float | None = None,
     retry: str | None = None,
+    tune: int | None = None,
     settings: Mapping[str, Any] | None = None,
     reporter: BenchReporter | None = None,
     **choices: Any,
@@ -185,6 +201,8 @@ def bench(
         budget: ``"3h"``, ``"90min"``, or seconds: no cell begins that is not expected to fit, and at its end what runs
             saves its state and stops.
         retry: ``"failed"``: also run what failed before.
+        tune: before it is run, every model gets a study of so many trials on every benchmark, and what that names is
+            run; ``studies``, ``sampler``, ``pruner``, ``finalists``, ``trial_timeout`` are as for :func:`gnnzoo.tune`.
         settings: ``{"train.epochs": 50}``, dotted or nested.
         reporter: hears what happens; default: nobody.
         **choices: as on the command line: ``protocol, strategy, splits, seeds, jobs, threads, device, config, results,
@@ -201,7 +219,8 @@ def bench(
         >>> result = bench("heterophilic", models=["gcn", "mlp"], jobs=2, budget="3h")
         >>> len(result.records), result.failures, result.left
     """
-    named = {"suite": suite, "models": models, "datasets": datasets, "budget": budget, "retry": retry, **choices}
+    named = {"suite": suite, "models": models, "datasets": datasets, "budget": budget, "retry": retry}
+    named |= {"tune": tune, **choices}
     given = {key: value for key, value in named.items() if value is not None}
     given |= {key: value for key, value in flatten(settings or {}) if value != {}}
     return execute(prepare(given), reporter or BenchReporter())
@@ -217,11 +236,16 @@ def prepare(values: Mapping[str, Any], signatures: bool = True) -> Bench:
     Raises:
         ConfigError: something cannot be, with the nearest valid choice.
     """
+    from gnnzoo.runner.tune import prepare as prepare_study  # which knows this module
+
     values = dict(values)
     budget = seconds(values.pop("budget")) if "budget" in values else None
     retry = values.pop("retry", None)
     if retry not in (None, "failed"):
         raise ConfigError(f"retry={retry}: the only choice is retry=failed, which runs what failed before")
+    studies = {key: values.pop(key) for key in _OF_STUDIES if key in values}
+    if studies and "tune" not in studies:
+        raise ConfigError(f"{next(iter(studies))}= is for tune=: the number of trials that every model gets")
     for many, one in (("models", "model"), ("datasets", "dataset")):
         if many in values:
             if one in values:
@@ -236,10 +260,68 @@ def prepare(values: Mapping[str, Any], signatures: bool = True) -> Bench:
         values["model"] = "*"
     work = plan(values, signatures, empty=True)
     choices = load_choices(values).choices
-    found = Bench(work, [], choices.get("suite"), budget, bool(choices.get("model")))
-    if signatures:
-        _look_up(found, retry is None)
+    found = Bench(work, [], choices.get("suite"), budget, bool(choices.get("model")), pass_over=retry is None)
+    if studies:
+        found.tuned = positive(studies["tune"], "tune", 100_000)
+        found.studies = {key: value for key, value in studies.items() if key != "tune"} | {"trials": found.tuned}
+        found.studies |= {key: value for key, value in values.items() if key not in _OF_RUNS}
+        found.folder = str(studies.get("studies", found.folder))
+        for config in work.configs:
+            prepare_study(found.studies | _pair(config), signatures=False)
+    elif signatures:
+        _look_up(found)
     return found
+
+
+_OF_STUDIES = ("tune", "studies", "storage", "sampler", "pruner", "finalists", "trial_timeout")
+"""Keys that say how every pair is tuned."""
+
+_OF_RUNS = ("model", "dataset", "protocol", "splits", "seeds", "results", "checkpoint")
+"""Keys that studies do not share with the runs that follow them."""
+
+
+def _pair(config: Config) -> dict[str, Any]:
+    return {"model": config.model, "dataset": f"{config.dataset}@{config.protocol}"}
+
+
+def _tune_all(work: Bench, reporter: BenchReporter, until: float | None) -> bool:
+    """Tune every pair whose data are here, and put what was found in the place of the shipped configurations.
+
+    Returns:
+        False where the budget ended it.
+    """
+    from gnnzoo.runner import tune
+
+    assert work.studies is not None
+    roots = data_roots(work.plan.execution.root)
+    waiting = [c for c in work.plan.configs if not missing(DATASETS.card(c.dataset), roots)]
+    found: dict[int, Config] = {}
+    whole = True
+    for number, config in enumerate(sorted(waiting, key=_size), start=1):
+        try:
+            if until is not None and time.time() >= until:
+                raise Interrupted("the budget has ended")
+            tuning = tune.prepare(work.studies | _pair(config))
+            assert tuning is not None
+            result = tune.execute(tuning, reporter.tuning(config, number, len(waiting)), until)
+            found[id(config)] = result.tuned
+        except Interrupted:
+            if until is None or time.time() < until:
+                raise
+            whole = False
+            break
+        except StorageError:
+            raise
+        except GnnzooError as error:
+            work.untuned[config.model, config.benchmark] = str(error)
+    cells = [
+        replace(cell, config=found.get(id(cell.config), cell.config))
+        for cell in work.plan.cells
+        if (cell.config.model, cell.config.benchmark) not in work.untuned
+    ]
+    configs = list({id(cell.config): cell.config for cell in cells}.values())
+    work.plan = replace(work.plan, configs=configs, cells=cells)
+    return whole
 
 
 def _digest(config: Config) -> str:
@@ -250,7 +332,7 @@ def _digest(config: Config) -> str:
     return DATASETS.card(config.dataset).protocols[config.protocol].digest
 
 
-def _look_up(work: Bench, pass_over: bool) -> None:
+def _look_up(work: Bench) -> None:
     """Tell what is to be run from what is recorded, has failed or cannot be; loads no data."""
     execution = work.plan.execution
     store, failures = Store(execution.results), Failures(execution.results)
@@ -261,7 +343,7 @@ def _look_up(work: Bench, pass_over: bool) -> None:
         pair = Pair(config, config.hash, _digest(config))
         records = list(store.read(store.path(config.benchmark, config.model)))
         own = {(r.key.split, r.key.seed): r for r in records if _is_of(r, pair)}
-        known = {f.key: f for f in failures.read(config.benchmark, config.model) if pass_over and _is_ours(f)}
+        known = {f.key: f for f in failures.read(config.benchmark, config.model) if work.pass_over and _is_ours(f)}
         card = DATASETS.card(config.dataset)
         absent = bool(missing(card, roots))
         for number, cell in enumerate(cells):
@@ -373,11 +455,17 @@ def execute(work: Bench, reporter: BenchReporter) -> BenchResult:
 
     start = time.monotonic()
     execution = replace(work.plan.execution, device=_device(work.plan.execution.device))
+    whole = True
+    if work.studies is not None:
+        whole = _tune_all(work, reporter, None if work.budget is None else time.time() + work.budget)
+        work.studies = None
+        _look_up(work)
     reporter.planned(work)
     clock = _Clock(work, start)
     result = BenchResult(work, list(work.records), 0, [], clock.left(), len(work.plan.cells))
-    if not work.todo:
+    if not work.todo or not whole:  # what is tuned is compared with what is tuned alone
         reporter.end()
+        result.stopped = not whole
         return result
     Store(execution.results).check_writable()
     here = _only_here(work)
@@ -455,7 +543,7 @@ def _measure_all(work: Bench, execution: Execution, runner: Any, reporter: Bench
         pair.reason = "the budget leaves no time to measure it"
     for pair, outcome in runner.outcomes(_while(calls, until), clock.until):
         if isinstance(outcome, BaseException):
-            pair.reason = _reason(outcome)
+            pair.reason = reason_of(outcome)
         else:
             pair.base, pair.reason = outcome
             pair.measured = pair.base is not None
@@ -500,7 +588,7 @@ def _guarded(cell: Cell, run: Callable[[], tuple[Record, bool]]) -> tuple[Record
     except (Interrupted, StorageError):
         raise
     except (Exception, SystemExit) as error:
-        return _Reason(_reason(error).removeprefix(f"{cell}: "))
+        return _Reason(reason_of(error).removeprefix(f"{cell}: "))
     return record, trained, time.monotonic() - start
 
 
@@ -518,16 +606,6 @@ def _attempt_here(cell: Cell, execution: Execution, until: float | None) -> tupl
             raise Interrupted("stopped")
 
     return _guarded(cell, lambda: run_cell(cell, execution, hear))
-
-
-def _reason(error: BaseException) -> str:
-    """Return what went wrong in one line; of what is not ours to say, with its place."""
-    text = " ".join(str(error).split())
-    if isinstance(error, GnnzooError):
-        return text
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{f': {text}' if text else ''}"[:500] + place
 
 
 def _take(
@@ -555,7 +633,7 @@ def _take(
     if isinstance(outcome, WorkerKilledError):
         reason = "its process was killed (out of memory?)"
     else:
-        reason = outcome.text if isinstance(outcome, _Reason) else _reason(outcome)
+        reason = outcome.text if isinstance(outcome, _Reason) else reason_of(outcome)
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     failure = Failure(key=pair.failed(cell), reason=reason, date=date, commit=commit(), version=gnnzoo.__version__)
     Failures(execution.results).append(failure)

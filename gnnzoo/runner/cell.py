@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,11 +21,11 @@ from gnnzoo.atomic import write_text
 from gnnzoo.datasets import Bundle, Split, load_dataset
 from gnnzoo.datasets.pretransform import apply_pre_transform
 from gnnzoo.errors import DataError, GnnzooError, Interrupted, StorageError, UnknownNameError
-from gnnzoo.leaderboard import Key, Record, Result, Store
+from gnnzoo.leaderboard import Key, Record, Result, Store, Tuned
 from gnnzoo.models.build import model_arguments, save_model
 from gnnzoo.registry import MODELS, STRATEGIES
 from gnnzoo.runner.checkpoint import Checkpoint, stop_requested
-from gnnzoo.runner.config import Config
+from gnnzoo.runner.config import Config, TrainConfig
 from gnnzoo.runner.engine import DivergedError, Fit, evaluate, fit, rng_state, seed_everything, set_rng_state
 from gnnzoo.runner.hardware import cost, pick_device
 from gnnzoo.runner.planning import Cell, Execution
@@ -32,7 +33,18 @@ from gnnzoo.strategies import Strategy, Teacher
 from gnnzoo.tasks import Task, create_task
 from gnnzoo.transforms import prepare
 
-__all__ = ["Trained", "cell_key", "load_prepared", "pre_transformed", "retrain", "run_cell", "train_cell"]
+__all__ = [
+    "Trained",
+    "cell_key",
+    "load_prepared",
+    "load_sealed",
+    "pre_transformed",
+    "read_validation",
+    "retrain",
+    "run_cell",
+    "train_cell",
+    "weights_digest",
+]
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -60,9 +72,23 @@ def _load(dataset: str, content: str, protocol: str, root: str | None, params: s
 
 def load_prepared(config: Config, root: str | None = None) -> Bundle:
     """Load a benchmark and handle its input as ``data.*`` says; kept in memory for the next cell."""
-    sections = config.sections
-    texts = [json.dumps(sections[name], sort_keys=True) for name in ("dataset", "data")]
-    return _load(config.dataset, config.content, config.protocol, root, *texts)
+    return _load(*_what(config, root))
+
+
+def _what(config: Config, root: str | None) -> tuple[Any, ...]:
+    texts = [json.dumps(config.sections[name], sort_keys=True) for name in ("dataset", "data")]
+    return config.dataset, config.content, config.protocol, root, *texts
+
+
+@lru_cache(maxsize=4)
+def _load_sealed(*what: Any) -> list[Bundle]:
+    bundle = _load.__wrapped__(*what)  # which is not kept: of the whole bundle nothing is left in memory
+    return [bundle.blind(split) for split in bundle.splits]
+
+
+def load_sealed(config: Config, root: str | None = None) -> list[Bundle]:
+    """Load a benchmark for whoever must not know what is tested on: one blind bundle per split, with no test index."""
+    return _load_sealed(*_what(config, root))
 
 
 def pre_transformed(config: Config, bundle: Bundle, split: Split, seed: int, cache: Path | None = None) -> Bundle:
@@ -94,10 +120,10 @@ def cell_key(cell: Cell, bundle: Bundle) -> Key:
 class _Context:
     """What a strategy may ask for: a :class:`~gnnzoo.strategies.RunContext`."""
 
-    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, cell: Cell, execution: Execution, checkpoint: Checkpoint | None, sealed: bool) -> None:
         self.seed = cell.seed
         self.seconds = self.cpu_seconds = 0.0
-        self._cell, self._execution, self._checkpoint = cell, execution, checkpoint
+        self._cell, self._execution, self._checkpoint, self._sealed = cell, execution, checkpoint, sealed
 
     def train(self, role: str) -> Teacher:
         """Train a declared teacher on the same split and seed; the caller's random numbers are not touched."""
@@ -106,7 +132,8 @@ class _Context:
             raise UnknownNameError("teacher", role, teachers, f"strategy {self._cell.config.strategy}")
         checkpoint = self._checkpoint.nested(role) if self._checkpoint else None
         with _own_random_numbers():
-            trained = train_cell(replace(self._cell, config=teachers[role]), self._execution, checkpoint)
+            cell = replace(self._cell, config=teachers[role])
+            trained = train_cell(cell, self._execution, checkpoint, sealed=self._sealed)
         self.seconds += trained.fit.seconds
         self.cpu_seconds += trained.fit.cpu_seconds
         return Teacher(trained.model.eval().requires_grad_(False), trained.blind)
@@ -121,9 +148,10 @@ def _own_random_numbers() -> Iterator[None]:
         set_rng_state(state)
 
 
-def _task(bundle: Bundle) -> Task:
+def _task(bundle: Bundle, config: TrainConfig) -> Task:
     evaluator = bundle.card.protocols[bundle.protocol].evaluator
-    return create_task(bundle.card.task, bundle.card.target, bundle.metric, evaluator)
+    names = (bundle.card.task, bundle.card.target, bundle.metric, evaluator)
+    return create_task(*names, neighbors=config.neighbors, hops=config.hops)
 
 
 def _to(bundle: Bundle, device: torch.device) -> Bundle:
@@ -133,8 +161,19 @@ def _to(bundle: Bundle, device: torch.device) -> Bundle:
     return bundle.with_graphs([graph.clone().to(device) for graph in bundle.graphs])
 
 
+def _seen(blind: Bundle) -> list[Any]:
+    """Return what a model may take sizes and statistics from: the one graph, or the graphs that are trained on."""
+    if not isinstance(blind.data, list):
+        return blind.graphs
+    return [blind.data[i] for i in blind.splits[0].train.tolist()]
+
+
 def train_cell(
-    cell: Cell, execution: Execution, checkpoint: Checkpoint | None = None, on_epoch: OnEpoch | None = None
+    cell: Cell,
+    execution: Execution,
+    checkpoint: Checkpoint | None = None,
+    on_epoch: OnEpoch | None = None,
+    sealed: bool = False,
 ) -> Trained:
     """Train one cell on a blind bundle: nothing here can see a test label.
 
@@ -143,21 +182,26 @@ def train_cell(
         execution: where and how.
         checkpoint: where the state goes; a training that it holds as finished is not done again.
         on_epoch: hears of every epoch.
+        sealed: no test index and no test label is even in memory, so that the test metric cannot be read afterwards.
     """
     config = cell.config
-    bundle = load_prepared(config, execution.root)
-    split = bundle.splits[cell.split]
+    if sealed:
+        bundle = load_sealed(config, execution.root)[cell.split]
+        (split,) = bundle.splits
+    else:
+        bundle = load_prepared(config, execution.root)
+        split = bundle.splits[cell.split]
     device = pick_device(execution.device)
     bundle = pre_transformed(config, bundle, split, cell.seed)
     blind = _to(bundle.blind(split), device)
-    task = _task(bundle)
+    task = _task(bundle, config.train)
 
     seed_everything(cell.seed)
     hparams = {"out_channels": bundle.num_outputs, **config.sections["model"]}
-    arguments = model_arguments(config.model, blind.graphs, **hparams)
+    arguments = model_arguments(config.model, _seen(blind), **hparams)
     model = MODELS.get(config.model)(**arguments).to(device)
     strategy: Strategy = STRATEGIES.get(config.strategy)(**config.sections["strategy"])
-    context = _Context(cell, execution, checkpoint)
+    context = _Context(cell, execution, checkpoint, sealed)
     strategy.setup(model, blind, task, context)
 
     seed_everything(cell.seed)
@@ -171,7 +215,18 @@ def train_cell(
     return Trained(model, arguments, bundle, blind, done)
 
 
-def _digest(states: list[dict[str, Tensor]]) -> str:
+def read_validation(trained: Trained, config: Config) -> float:
+    """Return the validation metric of the selected epoch, from what the model was trained on alone."""
+    task, blind = _task(trained.blind, config.train), trained.blind
+    values = []
+    for state in trained.fit.states:
+        trained.model.load_state_dict(state)
+        batches = task.loader(blind, blind.splits[0], "val", config.train.batch_size)
+        values.append(evaluate(task, trained.model, batches, config.train.eval_draws).metrics[task.metric])
+    return sum(values) / len(values)
+
+
+def weights_digest(states: list[dict[str, Tensor]]) -> str:
     """Return 16 hexadecimal digits of the selected weights."""
     sha = hashlib.sha256()
     for state in states:
@@ -186,7 +241,7 @@ def read_result(cell: Cell, trained: Trained, execution: Execution) -> Result:
     """Read the test metric: the one place that looks at test labels, after selection, once."""
     device = pick_device(execution.device)
     bundle, done, config = _to(trained.bundle, device), trained.fit, cell.config
-    task, split = _task(bundle), bundle.splits[cell.split]
+    task, split = _task(bundle, config.train), bundle.splits[cell.split]
     totals: dict[str, dict[str, float]] = {"val": {}, "test": {}}
     val_loss = 0.0
     for state in done.states:
@@ -207,8 +262,17 @@ def read_result(cell: Cell, trained: Trained, execution: Execution) -> Result:
         epoch=done.epoch,
         epochs=done.epochs,
         parameters=sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
-        digest=_digest(done.states),
+        digest=weights_digest(done.states),
+        curve=_curve(bundle, split, done, task.metric),
     )
+
+
+def _curve(bundle: Bundle, split: Split, done: Fit, metric: str) -> dict[int, float] | None:
+    """Return the test metric by epoch, where the protocol selects on test: there it is that of the validation part."""
+    if bundle.card.protocols[bundle.protocol].selection != "on-test" or not torch.equal(split.val, split.test):
+        return None
+    values = {int(row["epoch"]): row[f"val_{metric}"] for row in done.history if f"val_{metric}" in row}
+    return {epoch: value for epoch, value in values.items() if math.isfinite(value)}
 
 
 @contextlib.contextmanager
@@ -255,7 +319,8 @@ def run_cell(cell: Cell, execution: Execution, on_epoch: OnEpoch | None = None) 
         except (Interrupted, DivergedError) as error:
             raise type(error)(f"{cell}: {error}") from None
         result = read_result(cell, trained, execution)
-        record = Record(key=key, result=result, cost=cost(trained.fit, pick_device(execution.device)))
+        tuned = Tuned(**cell.config.tuned) if cell.config.tuned else None
+        record = Record(key=key, result=result, cost=cost(trained.fit, pick_device(execution.device)), tuned=tuned)
         keep(cell, trained, work)
         store.save_config(cell.config.hash, cell.config.to_dict())
         store.append(record)
@@ -282,7 +347,7 @@ def retrain(cell: Cell, execution: Execution) -> None:
         checkpoint = Checkpoint(work / "state", execution.checkpoint)
         trained = train_cell(cell, execution, checkpoint)
         record = store.find(key)
-        if record is not None and record.result.digest != _digest(trained.fit.states):
+        if record is not None and record.result.digest != weights_digest(trained.fit.states):
             warnings.warn(f"{cell}: not the recorded weights: made on another kind of machine or code", stacklevel=2)
         keep(cell, trained, work)
         checkpoint.discard()

@@ -17,7 +17,7 @@ import torch
 
 from gnnzoo.atomic import save_tensors
 
-__all__ = ["FORMAT", "Checkpoint", "graceful_stop", "stop_requested"]
+__all__ = ["FORMAT", "Checkpoint", "graceful_stop", "request_stop", "stop_requested"]
 
 FORMAT = 1
 
@@ -69,6 +69,11 @@ class Checkpoint:
 
 
 _stop = threading.Event()
+
+
+def request_stop() -> None:
+    """Do what the first Ctrl-C does."""
+    _stop.set()
 
 
 def stop_requested() -> bool:

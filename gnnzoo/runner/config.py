@@ -1,7 +1,8 @@
 """From names and settings to one checked configuration, before any data is touched and without torch.
 
 Precedence, low to high: defaults.yaml < dataset < model ``defaults`` < strategy ``defaults`` < model
-``datasets.<benchmark>`` < strategy ``datasets.<benchmark>`` < suite < ``config=`` file < command line.
+``datasets.<benchmark>`` < strategy ``datasets.<benchmark>`` < protocol < suite < ``config=`` file < command line. A
+protocol has a say only where it selects on test: training then neither selects nor stops, see :func:`resolve`.
 """
 
 from __future__ import annotations
@@ -68,8 +69,13 @@ class TrainConfig(_Section):
     lr: PositiveFloat = Field(0.01, description="learning rate")
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 decay of the optimiser (adamw, lamb: decoupled)")
     optimizer: Literal["adam", "adamw", "lamb"] = Field("adam", description="optimiser")
+    eps: PositiveFloat | None = Field(None, description="what the optimiser adds to the root of the second moment")
     groups: dict[str, Group] | None = Field(None, description="lr and weight_decay of the model's tagged parameters")
     batch_size: PositiveInt = Field(32, description="graphs per step; tasks on one graph are full batch")
+    neighbors: PositiveInt | None = Field(
+        None, description="edge-dependent tasks: batch_size hyperedges per step, so many hyperedges of each node"
+    )
+    hops: PositiveInt | None = Field(None, description="with neighbors: how many steps away a batch's surroundings end")
     schedule: Literal["step", "cosine", "plateau"] | None = Field(None, description="learning-rate schedule")
     schedule_epochs: PositiveInt | None = Field(None, description="step: epochs between drops; plateau: patience")
     schedule_factor: PositiveFloat | None = Field(None, lt=1, description="step, plateau: lr is multiplied by it")
@@ -86,6 +92,7 @@ class TrainConfig(_Section):
     patience: PositiveInt | None = Field(None, description="patience: epochs without a best; window: its length")
     stop_monitor: Literal["loss", "metric"] = Field("loss", description="what stopping looks at, on validation")
     stop_after: NonNegativeInt | None = Field(None, description="window: no stop up to this epoch")
+    stop_rate: PositiveFloat | None = Field(None, description="training ends once the schedule brings lr below this")
     eval_every: PositiveInt = Field(1, description="epochs between evaluations")
     eval_draws: PositiveInt = Field(1, description="predictions are averaged over so many forward passes")
 
@@ -106,6 +113,7 @@ class TrainConfig(_Section):
                 self.schedule in ("step", "plateau") and not self.schedule_epochs,
                 f"train.schedule={self.schedule} needs train.schedule_epochs",
             ),
+            (self.hops and not self.neighbors, f"train.hops={self.hops} needs train.neighbors"),
             (
                 self.eval_every > self.epochs,
                 f"train.eval_every={self.eval_every} is more than train.epochs={self.epochs}",
@@ -117,10 +125,22 @@ class TrainConfig(_Section):
 class DataConfig(_Section):
     """``data.*``: input handling that papers do differently; it never changes split or metric."""
 
-    normalize_features: Literal["none", "row"] = Field("none", description="row: each row of counts divided by its sum")
+    normalize_features: Literal["none", "row", "column"] = Field(
+        "none", description="row: each row of counts divided by its sum; column: each one to mean 0, deviation 1"
+    )
     undirected: bool = Field(False, description="add the reverse of every edge, drop duplicates")
-    self_loops: Literal["keep", "add", "remove"] = Field("keep", description="what happens to edges from v to v")
+    self_loops: Literal["keep", "add", "remove"] = Field(
+        "keep", description="what happens to edges from v to v, hyperedges of v"
+    )
     one_hot: bool | None = Field(None, description="categories, as of atoms, become columns of zeros and ones")
+    polynomials: int | None = Field(None, ge=5, le=8, description="add graph polynomials of degrees 5 to this")
+    polynomial_form: Literal["sparse", "dense"] | None = Field(
+        None, description="sparse (default): columns of x and edge_attr; dense: of all pairs, for ppgn and ppgn-plus"
+    )
+    polynomial_norm: bool | None = Field(None, description="polynomials are divided by their norms")
+    coalesce: bool | None = Field(None, description="a node that a hyperedge lists twice is in it once")
+    merge_hyperedges: bool | None = Field(None, description="hyperedges that hold the same nodes are one")
+    singletons: bool | None = Field(None, description="a node in no hyperedge gets one that holds it alone")
 
 
 @dataclass(frozen=True)
@@ -133,6 +153,7 @@ class Config:
         teachers: what the strategy trains beside the model, by role.
         notes: what a user should be told, such as a protocol that the model's card chose.
         content: of own data, whose ``dataset`` is a path: what tells them from others; empty for benchmarks.
+        tuned: of a configuration that tuning found: ``source`` and ``trials``, which go into its records.
     """
 
     model: str
@@ -144,6 +165,7 @@ class Config:
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     notes: list[str] = field(default_factory=list, compare=False)
     content: str = ""
+    tuned: dict[str, Any] | None = field(default=None, compare=False)
 
     @property
     def benchmark(self) -> str:
@@ -298,6 +320,8 @@ class Request:
     """Settings by source, low to high: the ``config=`` file, then the command line."""
     stored: dict[str, Any] | None
     """The file, where it is a stored configuration, which leaves nothing to the cards."""
+    tuned: dict[str, Any] | None = None
+    """What tuning wrote into the file: ``source``, ``trials`` and the hash of the ``config`` that they belong to."""
 
 
 def _check_paths(choices: Mapping[str, Any], where: str) -> None:
@@ -315,7 +339,7 @@ def load_choices(values: Mapping[str, Any]) -> Request:
     choices, settings = _names_and_settings(values, "")
     _check_paths(choices, "")
     layers = [("command line", settings)]
-    stored = None
+    stored = tuned = None
     if "config" in choices:
         path = Path(choices["config"])
         content = load_yaml(path)
@@ -325,6 +349,9 @@ def load_choices(values: Mapping[str, Any]) -> Request:
             stored = dict(content)
         names = content.pop("names") if stored else {}
         if stored:
+            tuned = content.pop("tuned", None)
+            if tuned is not None and not _is_tuned(tuned):
+                raise ConfigError(f"tuned in {path}: source, trials, config, as gnnzoo tune writes them")
             for key in ("teachers", "content"):
                 content.pop(key, None)
         try:
@@ -337,7 +364,16 @@ def load_choices(values: Mapping[str, Any]) -> Request:
     for key in ("protocol", "strategy", "suite"):
         if choices.get(key) is not None:
             choices[key] = str(choices[key])
-    return Request(choices, layers, stored)
+    return Request(choices, layers, stored, tuned)
+
+
+def _is_tuned(value: Any) -> bool:
+    kinds = {"source": str, "trials": int, "config": str}
+    return (
+        isinstance(value, dict)
+        and value.keys() == kinds.keys()
+        and all(isinstance(value[key], kind) for key, kind in kinds.items())
+    )
 
 
 def _protocol(
@@ -362,8 +398,9 @@ def _protocol(
 def _check_fit(kind: str, card: ModelCard | StrategyCard, dataset: DatasetCard, registry: Any) -> None:
     """Refuse a model or strategy on a dataset that it is not for, naming some that are."""
     problem = None
-    if dataset.task not in card.tasks:
-        article = "an" if dataset.task == "inductive-node" else "a"
+    # what can answer for graphs can be asked whether it tells two of them apart
+    if dataset.task not in card.tasks and not (dataset.task == "distinguish" and "graph" in card.tasks):
+        article = "an" if dataset.task[0] in "aeiou" else "a"
         problem = f"is for {' and '.join(card.tasks)} tasks, {dataset.name} is {article} {dataset.task} task"
     elif dataset.structure not in card.structures:
         words = {"heterogeneous": "heterogeneous graph"}
@@ -390,6 +427,7 @@ def resolve(
     layers: Iterable[tuple[str, Mapping[str, Any]]] = (),
     signatures: bool = True,
     stored: Mapping[str, Any] | None = None,
+    training: bool = True,
 ) -> Config:
     """Merge and check everything that determines a result.
 
@@ -397,11 +435,12 @@ def resolve(
         model: a registered name or alias.
         dataset: a registered name or alias, or ``dataset@protocol``; or a path to own data.
         protocol: one of the dataset's; default: named by the model's card, else the dataset's default.
-        strategy: a registered name or alias.
+        strategy: a registered name or alias; default: named by the model's card, else plain training.
         suite: a suite whose settings apply.
         layers: ``(source, {"train.lr": 0.01, ...})``, low to high.
         signatures: also check ``model``, ``strategy`` and ``dataset`` keys against constructors, which imports torch.
         stored: a stored configuration that ``layers`` begin with: cards and the suite have no say.
+        training: refuse a protocol on which nothing is trained.
 
     Raises:
         ConfigError: a name, key, type, value or combination that cannot be; the nearest valid choice is named.
@@ -411,10 +450,20 @@ def resolve(
         raise ConfigError(f"dataset={dataset}@{in_name} and protocol={protocol} disagree")
     defaults = load_yaml(config_dir() / "defaults.yaml")
     model_card, dataset_card = MODELS.card(model), DATASETS.card(dataset)
-    strategy_card = STRATEGIES.card(strategy or defaults["strategy"])
+    asked = dataset_card.protocols.get(in_name or protocol or dataset_card.default_protocol)
+    apart = asked is not None and asked.splits == 0
+    if apart and training and stored is None:
+        raise ConfigError(
+            f"nothing is trained on {dataset_card.name}@{in_name or protocol or dataset_card.default_protocol}: "
+            f"gnnzoo expressivity model={model_card.name} dataset={dataset_card.name} counts the pairs that it separates"
+        )
+    strategy_card = STRATEGIES.card(strategy or ("rpc" if apart else model_card.strategy or defaults["strategy"]))
     _check_fit("model", model_card, dataset_card, MODELS)
     _check_fit("strategy", strategy_card, dataset_card, STRATEGIES)
     notes: list[str] = []
+    if not strategy and strategy_card.name == model_card.strategy:
+        usual = defaults["strategy"]
+        notes.append(f"strategy {strategy_card.name}: named by model {model_card.name} (default: {usual})")
     methods = (("model", model_card), ("strategy", strategy_card))
     protocol = _protocol(dataset_card, in_name or protocol, methods, notes)
     benchmark = f"{dataset_card.name}@{protocol}"
@@ -435,6 +484,8 @@ def resolve(
             setting = method.datasets[benchmark]
             source = f"{folder}/{method.name}.yaml {benchmark} ({setting.source})"
             stack.append((source, setting.model_dump(exclude={"source"})))
+    if dataset_card.protocols[protocol].selection == "on-test":  # the epoch is chosen afterwards, one for all splits
+        stack.append((f"protocol {protocol}", {"train": {"selection": "last", "stopping": None, "stop_rate": None}}))
     if suite is not None:
         suite_card = SUITES.card(suite)
         stack.append((f"suites/{suite_card.name}.yaml", suite_card.settings.model_dump()))
@@ -458,6 +509,9 @@ def resolve(
     said = dataset_card.warnings(protocol, dict(flatten(sections)))
     notes += [f"{benchmark}: {text}" for text in said]
     complaint = TrainConfig(**sections["train"]).complain()
+    for key in ("coalesce", "merge_hyperedges"):
+        if sections["data"][key] and dataset_card.task == "edge-dependent-node":
+            complaint = f"data.{key}=true: every incidence of {dataset_card.name} has a label of its own"
     if complaint:
         raise ConfigError(complaint)
     for tag in sections["train"]["groups"] or {}:
@@ -467,6 +521,8 @@ def resolve(
     teachers: dict[str, Config] = {}
     if signatures:
         sections["model"] = validate(MODELS.get(model_card.name), sections["model"], "model", RESERVED)
+        if _told_what_to_answer_for(MODELS.get(model_card.name), sections["model"], dataset_card):
+            sources["model.per_incidence"] = f"task {dataset_card.task}"
         _check_together(MODELS.get(model_card.name), sections["model"], dataset_card)
         method_class = STRATEGIES.get(strategy_card.name)
         sections["strategy"] = validate(method_class, sections["strategy"], "strategy")
@@ -499,6 +555,17 @@ def restore(stored: Mapping[str, Any], dataset: str | None = None) -> Config:
 
 RESERVED = ("in_channels", "out_channels")
 """Constructor arguments that the data decides."""
+
+
+def _told_what_to_answer_for(cls: type, hparams: dict[str, Any], dataset: DatasetCard) -> bool:
+    """Set ``per_incidence`` where a model has it: whether the dataset's labels are of nodes in hyperedges."""
+    if "per_incidence" not in parameters(cls):
+        return False
+    wanted = dataset.task == "edge-dependent-node"
+    if hparams.get("per_incidence", False) and not wanted:
+        raise ConfigError(f"model.per_incidence=true: the labels of {dataset.name} are not of incidences")
+    hparams["per_incidence"] = wanted
+    return wanted
 
 
 def _check_together(cls: type, hparams: Mapping[str, Any], dataset: DatasetCard) -> None:

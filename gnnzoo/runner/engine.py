@@ -292,6 +292,8 @@ def fit(
             selector.see(epoch, evaluation, model)
             finished = stopper.stop(epoch, evaluation) or finished
         schedule.step(row["train_loss"], val_loss)
+        if config.stop_rate and val_loss is not None:  # the last epoch is always one that was evaluated
+            finished = finished or optimizer.param_groups[0]["lr"] < config.stop_rate
         history.append(row)
         if on_epoch:
             on_epoch(epoch, row)

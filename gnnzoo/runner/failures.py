@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gnnzoo.errors import GnnzooError
 from gnnzoo.leaderboard.store import append_line
 
-__all__ = ["Failed", "Failure", "Failures"]
+__all__ = ["Failed", "Failure", "Failures", "reason_of"]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong in one line; of what is not ours to say, with its place."""
+    text = " ".join(str(error).split())
+    if isinstance(error, GnnzooError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{f': {text}' if text else ''}"[:500] + place
 
 
 class Failed(BaseModel):

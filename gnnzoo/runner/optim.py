@@ -86,11 +86,14 @@ def build_optimizer(model: nn.Module, extra: Iterable[nn.Parameter], config: Tra
         overrides = setting.model_dump(exclude_none=True) if setting else {}
         groups.append({"params": list(members), **overrides})
     groups = [g for g in groups if g["params"]]
+    settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.eps is not None:
+        settings["eps"] = config.eps
     if config.optimizer == "lamb":
-        return Lamb(groups, lr=config.lr, weight_decay=config.weight_decay)
+        return Lamb(groups, **settings)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     # fused: on small graphs the loop over parameters takes a tenth of an epoch, the fused kernel a fifth of that
-    return kind(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return kind(groups, fused=True, **settings)
 
 
 class Schedule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, is_path, parti
 from gnnzoo.resources import config_dir, load_yaml
 from gnnzoo.runner.config import Config, default_results, load_choices, parse_indices, parse_seeds, resolve
 
-__all__ = ["Cell", "Execution", "Plan", "check_device", "plan"]
+__all__ = ["Cell", "Execution", "Plan", "check_device", "check_workers", "plan", "positive"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,12 @@ def _as_list(value: Any) -> list[str]:
     return [str(word).strip() for word in words if str(word).strip()]
 
 
-def _positive(value: Any, key: str, most: int | None = None) -> int:
+def positive(value: Any, key: str, most: int | None = None) -> int:
+    """Read a whole number of at least 1.
+
+    Raises:
+        ConfigError: it is none, or more than ``most``.
+    """
     if not str(value).isdecimal() or int(value) < 1:
         raise ConfigError(f"{key}={value}: a whole number of at least 1")
     if most is not None and int(value) > most:
@@ -86,6 +91,23 @@ def check_device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
         raise ConfigError(f"device={name}: choose auto, cpu, cuda or cuda:<number>")
     return name
+
+
+def check_workers(configs: Iterable[Config]) -> None:
+    """Refuse several workers where they would not know what this process knows.
+
+    Raises:
+        ConfigError: something is registered in this process alone.
+    """
+    for config in configs:
+        for registry, name in ((MODELS, config.model), (DATASETS, config.dataset), (STRATEGIES, config.strategy)):
+            if registry.only_here(name):
+                object_ = registry is DATASETS and config.content
+                instead = "save it and name the file" if object_ else "give it a card in a plug-in"
+                raise ConfigError(
+                    f"{registry.kind} {name} is registered in this process alone, and workers do not see it: "
+                    f"use jobs=1, or {instead}"
+                )
 
 
 def _is_glob(word: str) -> bool:
@@ -124,7 +146,17 @@ def _benchmarks(words: Iterable[str], suite: SuiteCard | None, protocol: str | N
     return found
 
 
+def _pairs(benchmark: str) -> bool:
+    """Whether nothing is trained: pairs of graphs are to be told apart."""
+    name, _, protocol = partition(benchmark)
+    card = DATASETS.card(name)
+    found = card.protocols.get(protocol or card.default_protocol)
+    return found is not None and found.splits == 0
+
+
 def _misfit(model: str, strategy: str, benchmark: str) -> bool:
+    if _pairs(benchmark):
+        return True
     dataset = DATASETS.card(partition(benchmark)[0])
     methods = (MODELS.card(model), STRATEGIES.card(strategy))
     return any(dataset.task not in card.tasks or dataset.structure not in card.structures for card in methods)
@@ -154,7 +186,12 @@ def _fitting(
         if not any(b == other for _, other in pairs):
             card = DATASETS.card(partition(b)[0])
             structure = card.structure.replace("heterogeneous", "heterogeneous graph")
-            alone.setdefault(f"{card.task} tasks on a {structure}", []).append(b)
+            kind = (
+                "pairs to be told apart (see gnnzoo expressivity)"
+                if _pairs(b)
+                else f"{card.task} tasks on a {structure}"
+            )
+            alone.setdefault(kind, []).append(b)
     kinds = [f"{kind}: {', '.join(names)}" for kind, names in alone.items()]
     return pairs, notes + [f"no model fits {'; '.join(kinds)}"] * bool(kinds)
 
@@ -210,12 +247,16 @@ def plan(values: Mapping[str, Any], signatures: bool = True, empty: bool = False
         for model, benchmark in pairs
     ]
     configs = [config for i, config in enumerate(configs) if config not in configs[:i]]  # a name may stand twice
-    seeds = parse_seeds(choices.get("seeds", 1))
+    if (tuned := request.tuned) is not None:  # what a user set above the file is another configuration
+        found = {key: tuned[key] for key in ("source", "trials")}
+        configs = [replace(c, tuned=found) if c.hash == tuned["config"] else c for c in configs]
     cells = []
-    counts = [DATASETS.card(config.dataset).protocols[config.protocol].splits for config in configs]
-    for config, count in zip(configs, counts, strict=True):
+    protocols = [DATASETS.card(config.dataset).protocols[config.protocol] for config in configs]
+    for config, protocol in zip(configs, protocols, strict=True):
+        seeds = parse_seeds(choices.get("seeds", protocol.seeds))
         # a suite's protocols differ in their numbers of splits: each runs those of the asked that it has
-        most = max(counts) if suite_card else count
+        count = protocol.splits
+        most = max(p.splits for p in protocols) if suite_card else count
         splits = [s for s in parse_indices(choices.get("splits"), most, config.benchmark) if s < count]
         cells += [Cell(config, split, seed) for split in splits for seed in seeds]
     configs = [config for config in configs if any(cell.config is config for cell in cells)]
@@ -228,7 +269,7 @@ def plan(values: Mapping[str, Any], signatures: bool = True, empty: bool = False
     execution = Execution(
         results=Path(choices.get("results") or default_results()),
         device=check_device(str(choices.get("device", "auto"))),
-        threads=_positive(choices.get("threads", 1), "threads", 1024),
+        threads=positive(choices.get("threads", 1), "threads", 1024),
         root=choices.get("root"),
         checkpoint=every,
     )
@@ -240,15 +281,7 @@ def plan(values: Mapping[str, Any], signatures: bool = True, empty: bool = False
         raise ConfigError(f"save={save} keeps one model, this run trains {len(cells)}: choose with splits=0 seeds=1")
     if curves and curves.suffix not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"curves={curves}: the name must end in .png, .svg or .pdf")
-    jobs = _positive(choices.get("jobs", 1), "jobs")
+    jobs = positive(choices.get("jobs", 1), "jobs")
     if jobs > 1 and len(cells) > 1:
-        for config in configs:
-            for registry, name in ((MODELS, config.model), (DATASETS, config.dataset), (STRATEGIES, config.strategy)):
-                if registry.only_here(name):
-                    object_ = registry is DATASETS and config.content
-                    instead = "save it and name the file" if object_ else "give it a card in a plug-in"
-                    raise ConfigError(
-                        f"{registry.kind} {name} is registered in this process alone, and workers do not see it: "
-                        f"use jobs=1, or {instead}"
-                    )
+        check_workers(configs)
     return Plan(configs, cells, execution, jobs, save, curves, notes)

@@ -30,8 +30,9 @@ def predict(
 ) -> int:
     """Write the predictions of a saved model on all nodes (or graphs) of a dataset.
 
-    Columns: ``node`` or ``graph`` (its number), ``prediction`` (a class, or values ``value_0``, ...), and for classes
-    ``probability_0``, .... Input is handled as in the model's training.
+    Columns: ``node`` or ``graph`` (its number; of incidences ``node`` and ``hyperedge``), ``prediction`` (a class, or
+    values ``value_0``, ...), and for classes ``probability_0``, .... Input is handled as in the
+    model's training.
 
     Args:
         model: a file that ``save=`` wrote.
@@ -68,16 +69,21 @@ def predict(
 
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    kind = "graph" if bundle.card.task == "graph" else "node"
+    task = bundle.card.task
+    kinds = ["node", "hyperedge"] if task == "edge-dependent-node" else ["graph" if task == "graph" else "node"]
+    if task == "edge-dependent-node":
+        numbers = bundle.graphs[0].hyperedge_index[:, : len(rows)].t().tolist()
+    else:
+        numbers = [[number] for number in range(len(rows))]
     if bundle.card.target == "multiclass":
-        writer.writerow([kind, "prediction", *(f"probability_{c}" for c in range(rows.size(1)))])
-        for number, (label, p) in enumerate(zip(rows.argmax(1).tolist(), rows.softmax(1).tolist(), strict=True)):
-            writer.writerow([number, label, *(f"{value:.6g}" for value in p)])
+        writer.writerow([*kinds, "prediction", *(f"probability_{c}" for c in range(rows.size(1)))])
+        for number, label, p in zip(numbers, rows.argmax(1).tolist(), rows.softmax(1).tolist(), strict=True):
+            writer.writerow([*number, label, *(f"{value:.6g}" for value in p)])
     else:
         values = rows if bundle.card.target == "regression" else rows.sigmoid()
         names = "value" if bundle.card.target == "regression" else "probability"
-        writer.writerow([kind, *(f"{names}_{c}" for c in range(rows.size(1)))])
-        for number, row in enumerate(values.tolist()):
-            writer.writerow([number, *(f"{value:.6g}" for value in row)])
+        writer.writerow([*kinds, *(f"{names}_{c}" for c in range(rows.size(1)))])
+        for number, row in zip(numbers, values.tolist(), strict=True):
+            writer.writerow([*number, *(f"{value:.6g}" for value in row)])
     write_text(Path(out), file.getvalue())
     return len(rows)

@@ -34,7 +34,7 @@ def reproduce(
 
     @cache
     def shipped(name: str, benchmark: str) -> Config:
-        return resolve(name, benchmark)
+        return resolve(name, benchmark, training=False)
 
     def settings(name: str, benchmark: str) -> dict[str, Any]:
         return shipped(name, benchmark).to_dict()

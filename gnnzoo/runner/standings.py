@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import get_args
 
 from gnnzoo.cards import SuiteCard
@@ -65,6 +69,8 @@ def standings(
     results: str | os.PathLike[str] | None = None,
     models: Sequence[str] | None = None,
     test: Test = "t",
+    tuned: int | None = None,
+    studies: str | os.PathLike[str] = "studies",
 ) -> list[Board]:
     """Return who is how good: a board per benchmark, made from records alone.
 
@@ -74,6 +80,8 @@ def standings(
         results: folder of the records; default: as for :func:`~gnnzoo.run`.
         models: names or globs; default: all that have records and, where ``name`` is given, those that might.
         test: ``t``, the corrected resampled t-test, or ``wilcoxon``.
+        tuned: instead of the shipped configurations, compare those that studies of so many trials have named.
+        studies: the folder of those studies.
 
     Raises:
         ConfigError: a name that is not known.
@@ -104,8 +112,18 @@ def standings(
 
     @cache
     def shipped(model: str, benchmark: str) -> Config:
-        return resolve(model, benchmark, suite=suite.name if suite else None)
+        return resolve(model, benchmark, suite=suite.name if suite else None, training=False)
 
+    if tuned is not None:
+        named = _named(Path(studies), tuned)
+
+        def of_study(model: str, benchmark: str) -> str:
+            if (model, benchmark) not in named:
+                raise ConfigError(f"no study of {tuned} trials in {studies}")
+            return named[model, benchmark]
+
+        found = boards(store, chosen, taking_part, of_study, test=test)
+        return [replace(b, rows=[replace(row, trials=tuned) for row in b.rows]) for b in found]
     return boards(
         store,
         chosen,
@@ -114,3 +132,18 @@ def standings(
         settings=lambda model, benchmark: shipped(model, benchmark).to_dict(),
         test=test,
     )
+
+
+def _named(studies: Path, trials: int) -> dict[tuple[str, str], str]:
+    """Return the hash of what studies of so many trials have named, by model and benchmark; of several the newest."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for path in sorted(studies.glob("*/summary.json")):
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            pair = summary["model"], summary["benchmark"]
+            entry = summary["made_with"]["date"], summary["best"]["config"]
+            if summary["trials"]["tried"] == trials:
+                found[pair] = max(entry, found.get(pair, entry))
+        except (OSError, ValueError, KeyError, TypeError):
+            warnings.warn(f"{path} is no summary of a study, passed over", stacklevel=2)
+    return {pair: digest for pair, (_, digest) in found.items()}

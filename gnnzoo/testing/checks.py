@@ -7,7 +7,7 @@ import io
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Example:
     graphs: list[BaseData]
     per_graph: bool
     """Whether the output has a row per graph, and not per node."""
+    per_incidence: bool = False
+    """Whether it has a row per incidence of the one hypergraph."""
 
     @property
     def num_outputs(self) -> int:
@@ -74,7 +76,10 @@ class Subject:
             if {"node", "inductive-node"} & set(self.card.tasks):
                 yield Example("path", [tiny.path()], per_graph=False)
         if "hypergraph" in self.card.structures:
-            yield Example("hypergraph", [tiny.hypergraph()], per_graph=False)
+            if "node" in self.card.tasks:
+                yield Example("hypergraph", [tiny.hypergraph()], per_graph=False)
+            if "edge-dependent-node" in self.card.tasks:
+                yield Example("incidences", [tiny.incidences()], per_graph=False, per_incidence=True)
         if "heterogeneous" in self.card.structures:
             yield Example("heterogeneous graph", [tiny.hetero()], per_graph=False)
 
@@ -95,10 +100,21 @@ class Subject:
             yield Example("all in a batch", [maker() for maker in makers], per_graph=True)
         if "graph" in self.card.structures and {"node", "inductive-node"} & set(self.card.tasks):
             yield from (Example(maker.__name__, [maker()], per_graph=False) for maker in makers)
-        if "hypergraph" in self.card.structures:
+        if "hypergraph" in self.card.structures and "node" in self.card.tasks:
             empty = tiny.hypergraph()
             empty.hyperedge_index = empty.hyperedge_index[:, :0]
             yield Example("no hyperedges", [empty], per_graph=False)
+            repeated = tiny.hypergraph()
+            repeated.hyperedge_index = repeated.hyperedge_index.repeat(1, 2)
+            yield Example("every incidence twice", [repeated], per_graph=False)
+            sparse = tiny.hypergraph()
+            sparse.hyperedge_index[1] *= 2
+            sparse.num_hyperedges = 7
+            yield Example("empty hyperedges", [sparse], per_graph=False)
+            singletons = tiny.hypergraph()
+            singletons.hyperedge_index[1] = torch.arange(singletons.hyperedge_index.size(1))
+            singletons.num_hyperedges = singletons.hyperedge_index.size(1)
+            yield Example("hyperedges of one node", [singletons], per_graph=False)
         if "heterogeneous" in self.card.structures:
             bare = tiny.hetero()
             for store in bare.edge_stores:
@@ -137,6 +153,8 @@ class Subject:
         torch.manual_seed(seed)
         found = self.transform(example)
         source = found if example.per_graph else found[0]
+        if "per_incidence" in parameters(self.cls):
+            overrides["per_incidence"] = example.per_incidence
         model = create_model(self.name, source, **{"out_channels": example.num_outputs, **self.card.tiny, **overrides})
         return model.to(dtype).eval()
 
@@ -184,11 +202,8 @@ def check_card(subject: Subject) -> None:
     for key, space in card.search.items():
         section, _, word = key.partition(".")
         _require(section in ("model", "train", "data"), f"search.{key}: starts with neither model., train. nor data.")
-        _require(space, f"search.{key}: empty")
         if section == "model":
-            values = space.get("choices", [space[bound] for bound in ("low", "high") if bound in space])
-            _require(values, f"search.{key}: neither choices nor low and high")
-            for value in values:
+            for value in space.ends:
                 validate(subject.cls, {word: value}, "search.model", skip)
     for benchmark, number in card.published.items():
         _require(benchmark.count("@") == 1, f"published.{benchmark}: not dataset@protocol")
@@ -299,10 +314,10 @@ def check_permutation(subject: Subject) -> None:
     for example in subject.examples():
         generator = torch.Generator().manual_seed(5)
         pairs = [_permuted(graph, generator) for graph in example.graphs]
-        moved = Example(example.label, [graph for graph, _ in pairs], example.per_graph)
+        moved = replace(example, graphs=[graph for graph, _ in pairs])
         model = subject.moved(example)
         before, after = forward(model, subject.data(example)), forward(model, subject.data(moved))
-        expected = before if example.per_graph else before[pairs[0][1]]
+        expected = before if example.per_graph or example.per_incidence else before[pairs[0][1]]
         _assert_close(after, expected, example.label)
 
 
@@ -329,21 +344,26 @@ def check_edge_order(subject: Subject) -> None:
     """The order in which edges are listed plays no part."""
     for example in subject.examples():
         generator = torch.Generator().manual_seed(7)
-        shuffled = Example(example.label, [_shuffled(graph, generator) for graph in example.graphs], example.per_graph)
+        pairs = [_shuffled(graph, generator) for graph in example.graphs]
+        shuffled = replace(example, graphs=[graph for graph, _ in pairs])
         model = subject.moved(example)
-        _assert_close(forward(model, subject.data(shuffled)), forward(model, subject.data(example)), example.label)
+        expected = forward(model, subject.data(example))
+        expected = expected[pairs[0][1]] if example.per_incidence else expected
+        _assert_close(forward(model, subject.data(shuffled)), expected, example.label)
 
 
 def check_batching(subject: Subject) -> None:
     """Graphs in a batch get what each gets alone."""
     for example in subject.examples():
-        graphs = {"path": tiny.graphs(), "hypergraph": [tiny.hypergraph(), tiny.hypergraph(seed=1)]}.get(
-            example.label, example.graphs if example.per_graph else [tiny.hetero(), tiny.hetero(seed=1)]
-        )
-        together = Example(example.label, list(graphs), example.per_graph)
+        graphs = {
+            "path": tiny.graphs(),
+            "hypergraph": [tiny.hypergraph(), tiny.hypergraph(seed=1)],
+            "incidences": [tiny.incidences(), tiny.incidences(seed=1)],
+        }.get(example.label, example.graphs if example.per_graph else [tiny.hetero(), tiny.hetero(seed=1)])
+        together = replace(example, graphs=list(graphs))
         model = subject.moved(together)
         whole = forward(model, subject.data(together))
-        alone = [forward(model, subject.data(Example("", [graph], example.per_graph))) for graph in graphs]
+        alone = [forward(model, subject.data(replace(example, graphs=[graph]))) for graph in graphs]
         _assert_close(whole, torch.cat(alone), example.label)
 
 
@@ -615,10 +635,13 @@ def _permuted(graph: BaseData, generator: torch.Generator) -> tuple[BaseData, Te
     return moved, main
 
 
-def _shuffled(graph: BaseData, generator: torch.Generator) -> BaseData:
-    """List the edges in another order."""
-    shuffled = copy.copy(graph)
+def _shuffled(graph: BaseData, generator: torch.Generator) -> tuple[BaseData, Tensor]:
+    """List the edges in another order; return also which (of the last kind) stands in each place now."""
+    shuffled, order = copy.copy(graph), torch.empty(0)
     name = "hyperedge_index" if isinstance(graph, HypergraphData) else "edge_index"
     for store in shuffled.edge_stores:
-        store[name] = store[name][:, torch.randperm(store[name].size(1), generator=generator)]
-    return shuffled
+        order = torch.randperm(store[name].size(1), generator=generator)
+        store[name] = store[name][:, order]
+        if "order_pe" in store:
+            store.order_pe = store.order_pe[order]
+    return shuffled, order

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 import gnnzoo
+from gnnzoo.cards import Published
 from gnnzoo.cli.progress import TerminalReporter, duration
 from gnnzoo.datasets import load_dataset
 from gnnzoo.leaderboard import Store
@@ -265,6 +266,15 @@ def test_run(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert err.count("recorded before") == 6
     assert again == out
     assert {path: path.read_bytes() for path in store.files()} == before
+
+
+def test_published_numbers_are_those_of_the_shipped_data(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = Published(metric="accuracy", mean=87.65, source="a paper")
+    monkeypatch.setitem(MODELS.card("mlp").published, "csbm@random-48-32-20", printed)
+    words = ["run", "model=mlp", "dataset=csbm", "splits=0", "train.epochs=1", "results=r"]
+    for other_data, shown in (([], True), (["dataset.num_nodes=40"], False)):
+        status, out, error = call(*words, *other_data)
+        assert (status, "87.65" in out) == (0, shown), out + error
 
 
 def test_the_results_folder_may_come_from_the_environment(

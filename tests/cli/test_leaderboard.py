@@ -190,7 +190,7 @@ def test_estimates_of_what_was_not_run(call: Call, results: str) -> None:
         (("karate", "csbm"), "one suite or benchmark at a time, got karate and csbm"),
         (
             ("karate", "result=x"),
-            "expected results=, model= or test=, got 'result=x'; did you mean 'results' or 'test'?",
+            "expected results=, model=, test=, tuned=, studies=, got 'result=x'; did you mean 'results' or 'test'?",
         ),
         (("karate", "test=z"), "unknown test 'z'; choose from: t, wilcoxon"),
         (("karate", "test=t", "test=t"), "test is given twice"),

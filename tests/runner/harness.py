@@ -25,15 +25,16 @@ class Command:
         arguments: the words of the command line.
         log: file that gets stdout and stderr; ``<log>.trained`` gets a line for each cell whose training begins.
         change: ``(name, *arguments)`` of a function below that changes the child before it starts.
+        command: ``run``, or another of gnnzoo's.
     """
 
     running: ClassVar[list[multiprocessing.Process]] = []
 
-    def __init__(self, arguments, log, change=None):
+    def __init__(self, arguments, log, change=None, command="run"):
         self.log, self._trained = Path(log), Path(f"{log}.trained")
         self.log.touch()
         self.before = len(self.trained())
-        self.process = context.Process(target=_run, args=(list(map(str, arguments)), str(log), change))
+        self.process = context.Process(target=_run, args=([command, *map(str, arguments)], str(log), change))
         self.process.start()
         self.running.append(self.process)
 
@@ -96,7 +97,7 @@ def _run(arguments, log, change):
         globals()[change[0]](*change[1:])
     from gnnzoo.cli import main
 
-    sys.argv = ["gnnzoo", "run", *arguments]
+    sys.argv = ["gnnzoo", *arguments]
     main()
 
 

@@ -354,6 +354,13 @@ def test_the_history_holds_the_rates_that_were_used():
     assert trace.column("lr") == pytest.approx([0.08] * 3 + [0.04] * 3 + [0.02])
 
 
+def test_training_ends_when_the_rate_is_low():
+    knobs = {"schedule": "step", "schedule_epochs": 3, "schedule_factor": 0.5, "lr": 0.08, "stop_rate": 0.03}
+    assert Trace(**knobs).column("lr") == pytest.approx([0.08] * 3 + [0.04] * 3)
+    # the last epoch is one that was evaluated
+    assert Trace(**knobs, eval_every=4).column("lr") == pytest.approx([0.08] * 3 + [0.04] * 3 + [0.02] * 2)
+
+
 # --- optimisers ---
 
 

@@ -8,13 +8,13 @@ from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.data.data import BaseData
 
-from gnnzoo import register_dataset, register_model
+from gnnzoo import register_dataset, register_model, standings
 from gnnzoo.cards import StrategyCard
 from gnnzoo.datasets import Bundle, Split
 from gnnzoo.datasets.bundle import hide_labels, label_store
 from gnnzoo.registry import STRATEGIES
 from gnnzoo.runner import cell as cells
-from gnnzoo.runner import run
+from gnnzoo.runner import plan, run
 from gnnzoo.runner.grid import Reporter
 from gnnzoo.strategies import ERM
 from gnnzoo.tasks.base import Task
@@ -40,6 +40,8 @@ def load_toy_graphs(card, protocol, files):
         x = torch.randn(nodes, 3, generator=generator)
         graphs.append(Data(x=x, edge_index=edge_index, y=torch.tensor([label])))
     order = torch.randperm(40, generator=generator)
+    if protocol == "habit":
+        return graphs, [Split(0, order[:24], order[24:], order[24:]), Split(1, order[16:], order[:16], order[:16])]
     return graphs, [Split(0, order[:24], order[24:32], order[32:]), Split(1, order[16:], order[:8], order[8:16])]
 
 
@@ -59,11 +61,63 @@ def toy_graphs():
         "task": "graph",
         "num_outputs": 2,
         "counts": counts,
-        "protocols": {"two": {"summary": "two random splits", "splits": 2, "metric": "accuracy"}},
+        "protocols": {
+            "two": {"summary": "two random splits", "splits": 2, "metric": "accuracy"},
+            "habit": {"summary": "val is test", "splits": 2, "metric": "accuracy", "selection": "on-test"},
+            "thrice": {"summary": "two random splits", "splits": 2, "metric": "accuracy", "seeds": 3},
+        },
         "default_protocol": "two",
     }
     register_dataset(card, load_toy_graphs)
     return "toy-graphs"
+
+
+# --- protocols that select on test, and that ask for seeds ---
+
+
+def test_on_test_no_split_selects_or_stops_by_itself(tmp_path, toy_graphs):
+    settings = {"train.epochs": 12, "train.batch_size": 8}
+    found = run("gin", f"{toy_graphs}@habit", settings=settings, results=tmp_path)
+    config = found.plan.configs[0]
+    assert (config.train.selection, config.train.stopping) == ("last", None)
+    assert config.sources["train.selection"] == "protocol habit"
+    results = [record.result for record in found.records]
+    assert [(r.epoch, r.epochs) for r in results] == [(12, 12)] * 2
+    curves = [r.curve for r in results]
+    assert all(list(curve) == list(range(1, 13)) for curve in curves)
+    assert [curve[12] for curve in curves] == [r.test["accuracy"] for r in results]
+    means = [(curves[0][epoch] + curves[1][epoch]) / 2 for epoch in range(1, 13)]
+    assert found.summary().mean == pytest.approx(max(means))
+    (row,) = standings(f"{toy_graphs}@habit", results=tmp_path, models=["gin"])[0].apart  # other settings
+    assert row.summary.mean == pytest.approx(max(means))
+    # what is read again is what was written
+    assert run("gin", f"{toy_graphs}@habit", settings=settings, results=tmp_path).records == found.records
+
+
+def test_clean_protocols_record_no_curve(tmp_path, toy_graphs):
+    (record,) = run("gin", toy_graphs, splits=[0], settings={"train.epochs": 2}, results=tmp_path).records
+    assert record.result.curve is None
+    assert "curve" not in json.loads(record.line())["result"]
+
+
+def test_a_protocol_says_how_many_seeds_it_wants(toy_graphs):
+    wanted = plan({"model": "gin", "dataset": f"{toy_graphs}@thrice"}).cells
+    assert [(c.split, c.seed) for c in wanted] == [(split, seed) for split in range(2) for seed in range(3)]
+    asked = plan({"model": "gin", "dataset": f"{toy_graphs}@thrice", "seeds": 1}).cells
+    assert {c.seed for c in asked} == {0}
+    assert {c.seed for c in plan({"model": "gin", "dataset": "ogbg-molesol"}, signatures=False).cells} == {*range(10)}
+
+
+def test_models_infer_from_the_graphs_that_are_trained_on(tmp_path, toy_graphs, monkeypatch):
+    seen = []
+    original = cells.model_arguments
+    monkeypatch.setattr(
+        cells, "model_arguments", lambda name, data, **h: seen.append(data) or original(name, data, **h)
+    )
+    run("gin", toy_graphs, splits=[0], settings={"train.epochs": 1}, results=tmp_path)
+    graphs, splits = load_toy_graphs(None, None, None)
+    expected = [graphs[i].x for i in splits[0].train.tolist()]
+    assert all(torch.equal(graph.x, x) for graph, x in zip(seen[0], expected, strict=True))
 
 
 # --- the test metric is read once ---
