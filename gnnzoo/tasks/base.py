@@ -135,7 +135,7 @@ def outputs(model: nn.Module, bundle: Bundle) -> list[Tensor]:
 
     Args:
         model: on any device; graphs are brought there one by one.
-        bundle: its graphs; for graph tasks each gives one row, else a row per node.
+        bundle: its graphs; for graph tasks each gives one row, else a row per node, or per incidence that has a label.
     """
     training = model.training
     model.eval()
@@ -145,6 +145,8 @@ def outputs(model: nn.Module, bundle: Bundle) -> list[Tensor]:
         graph = copy.copy(graph)
         if bundle.card.task == "graph":
             graph.batch = torch.zeros(graph.num_nodes, dtype=torch.int64)
+        elif bundle.card.task == "edge-dependent-node":  # input handling may have added incidences without labels
+            graph.incidence_index = torch.arange(len(graph.y))
         found.append(forward(model, graph.to(device)))
     model.train(training)
     return found

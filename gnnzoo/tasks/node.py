@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data.data import BaseData
 
 from gnnzoo.datasets import Bundle, Split
+from gnnzoo.datasets.bundle import label_store
 from gnnzoo.tasks.base import Batch, Stage, Task
 from gnnzoo.tasks.graph import batches_of_graphs
+from gnnzoo.tasks.metrics import score
 
-__all__ = ["InductiveNodeTask", "NodeTask"]
+__all__ = ["InductiveNodeTask", "NodeTask", "some_rows"]
 
 
 class NodeTask(Task):
-    """One graph, seen whole; the split says which nodes are scored. Full batch is a loader of one element."""
+    """One graph, seen whole; the split says which nodes are scored. Full batch is a loader of one element.
+
+    Where a transform has left rows that stand for themselves (it sets ``separate_rows``), they come in mini-batches.
+    Where the protocol reports an F1 score, micro and macro F1 are both computed.
+    """
 
     name = "node"
 
     def loader(self, bundle: Bundle, split: Split, stage: Stage, batch_size: int, seed: int = 0) -> Iterable[Batch]:
-        """Return the whole graph with the stage's nodes; ``batch_size`` and ``seed`` play no part."""
-        return [Batch(bundle.data, getattr(split, stage))]
+        """Return the whole graph with the stage's nodes; or ``batch_size`` of its rows at a time."""
+        rows = getattr(split, stage)
+        if not getattr(bundle.data, "separate_rows", False):
+            return [Batch(bundle.data, rows)]
+        if stage == "train":
+            rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+        return _batches_of_rows(bundle.data, rows.split(batch_size))
+
+    def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
+        """Score predictions by the protocol's metric; where that is an F1 score, by both of them."""
+        found = super().metrics(outputs, y)
+        if self.metric.endswith("_f1"):
+            y = y if self.target == "multiclass" else y.view_as(outputs)
+            for name in ("micro_f1", "macro_f1"):
+                found.setdefault(name, score(name, outputs, y, self.target, self.evaluator))
+        return found
+
+
+def some_rows(data: BaseData, rows: Tensor) -> BaseData:
+    """Return a copy of data whose rows stand for themselves with some of them."""
+    part = copy.copy(data)
+    store = label_store(part)
+    size, rows = len(store.y), rows.to(store.y.device)
+    for name, value in list(store.items()):
+        if isinstance(value, Tensor) and value.dim() and len(value) == size:
+            store[name] = value[rows]
+    return part
+
+
+def _batches_of_rows(data: BaseData, parts: Sequence[Tensor]) -> Iterator[Batch]:
+    for rows in parts:
+        yield Batch(some_rows(data, rows))
 
 
 class InductiveNodeTask(Task):
