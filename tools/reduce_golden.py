@@ -1,11 +1,13 @@
 """Make a small golden file out of a full one.
 
-    python tools/reduce_golden.py SOURCE DEST [MODEL] [--ignore KEY ...] [--without KIND ...]
+    python tools/reduce_golden.py SOURCE DEST [MODEL] [--ignore KEY ...] [--without KIND ...] [--only CASE ...]
+        [--norms KIND ...]
 
 Cases that this version does not cover are left out, and so are intermediate values (no tolerance is promised for them).
 Of the others, smallest first, a case is kept if it shows a setting that no kept case shows: a value of a configuration
 key for this kind and variant, a type, a mode, or a set of gradients. Keys whose values are mere sizes can be ignored,
-kinds whose cases are all large left out. The choice depends on the source file and these options alone.
+kinds whose cases are all large left out. Where that is still too much, cases are named, and only the norms of their
+gradients are stored. The choice depends on the source file and these options alone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,13 @@ from gnnzoo.testing import check_golden
 
 
 def reduce(
-    source: Path, dest: Path, model: str, ignore: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+    source: Path,
+    dest: Path,
+    model: str,
+    ignore: frozenset[str] = frozenset(),
+    without: frozenset[str] = frozenset(),
+    only: frozenset[str] = frozenset(),
+    norms: frozenset[str] = frozenset(),
 ) -> list[str]:
     """Write the reduced file and return the names of its cases."""
     content = torch.load(source, weights_only=True)
@@ -30,8 +38,11 @@ def reduce(
     cases = {
         name: {key: value for key, value in case.items() if key != "intermediate"}
         for name, case in content["cases"].items()
-        if name in covered and case["kind"] not in without
+        if name in covered and case["kind"] not in without and (not only or name in only)
     }
+    for case in cases.values():
+        if case["kind"] in norms:
+            case["grads"] = {f"norm:{name}": float(grad.double().norm()) for name, grad in case["grads"].items()}
     seen: set[Any] = set()
     kept: list[str] = []
     for name in sorted(cases, key=lambda name: (_size(cases[name]), name)):
@@ -65,7 +76,10 @@ if __name__ == "__main__":
     parser.add_argument("model", nargs="?", help="whose replay decides what is covered (default: the file's name)")
     parser.add_argument("--ignore", nargs="*", default=[], help="keys of a configuration whose values are all alike")
     parser.add_argument("--without", nargs="*", default=[], help="kinds to leave out")
+    parser.add_argument("--only", nargs="*", default=[], help="cases to choose from (default: all)")
+    parser.add_argument("--norms", nargs="*", default=[], help="kinds of which only the norms of gradients are stored")
     arguments = parser.parse_args()
     model = arguments.model or arguments.source.stem
-    names = reduce(arguments.source, arguments.dest, model, frozenset(arguments.ignore), frozenset(arguments.without))
+    sets = (frozenset(getattr(arguments, word)) for word in ("ignore", "without", "only", "norms"))
+    names = reduce(arguments.source, arguments.dest, model, *sets)
     print(f"{arguments.dest}: {len(names)} cases, {arguments.dest.stat().st_size // 1024} KiB")

@@ -17,7 +17,14 @@ from gnnzoo.datasets.number_files import bad_line, parse_lists, read_table
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import DataError
 
-__all__ = ["load", "repeated_insiders", "repeated_node_sets", "told_by_position", "told_by_position_in_the_file"]
+__all__ = [
+    "load",
+    "order_ranks",
+    "repeated_insiders",
+    "repeated_node_sets",
+    "told_by_position",
+    "told_by_position_in_the_file",
+]
 
 _CENTRALITIES = ("degree", "eigenvec", "pagerank", "kcore")
 
@@ -73,7 +80,7 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HypergraphD
         else:
             columns = [_centrality(paths, kind, names, card.name) for kind in _CENTRALITIES]
             x = np.stack(columns, axis=1)
-            order_pe = np.stack([_ranks(column[nodes], hyperedges, sizes) for column in columns], axis=1)
+            order_pe = np.stack([order_ranks(column[nodes], hyperedges) for column in columns], axis=1)
     data = HypergraphData(
         x=torch.from_numpy(x.astype(np.float32)),
         hyperedge_index=torch.from_numpy(np.stack([nodes, hyperedges])),
@@ -81,7 +88,7 @@ def load(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[HypergraphD
         num_hyperedges=len(sizes),
     )
     if order_pe is not None:
-        data.order_pe = torch.from_numpy(order_pe)
+        data.order_pe = torch.from_numpy(order_pe.astype(np.float32))
     return data, [Split(0, *(torch.from_numpy(np.flatnonzero(part[hyperedges] == i)) for i in range(3)))]
 
 
@@ -133,17 +140,23 @@ def _centrality(paths: dict[str, Path], kind: str, ids: np.ndarray, name: str) -
     return table[place, 1]
 
 
-def _ranks(values: np.ndarray, hyperedges: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return dense ranks among each hyperedge, from 1, divided by its size."""
+def order_ranks(values: np.ndarray, hyperedges: np.ndarray) -> np.ndarray:
+    """Return the dense rank of each value among those of its hyperedge, from 1, divided by the hyperedge's size.
+
+    Args:
+        values: ``[num_incidences]``; equal ones share a rank.
+        hyperedges: ``[num_incidences]``, in any order.
+    """
     order = np.lexsort((values, hyperedges))
-    values = values[order]
-    start = np.cumsum(sizes) - sizes
+    values, hyperedges = values[order], hyperedges[order]
+    first = np.searchsorted(hyperedges, hyperedges)
+    size = np.searchsorted(hyperedges, hyperedges, side="right") - first
     higher = np.diff(values, prepend=np.nan) != 0
-    higher[start] = True
+    higher[first] = True
     level = np.cumsum(higher)
     ranks = np.empty(len(values))
-    ranks[order] = level - np.repeat(level[start] - 1, sizes)
-    return (ranks / sizes[hyperedges]).astype(np.float32)
+    ranks[order] = (level - level[first] + 1) / size
+    return ranks
 
 
 def _repeated(bundle: Bundle, kept: Tensor) -> float:

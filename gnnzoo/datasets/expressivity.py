@@ -87,7 +87,8 @@ def planar_sat(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[
 
     ``clean-10fold``: the ten blocks of consecutive graphs of the authors' code; block ``i`` is test, the ``i``-th
     tenth of the rest is validation. ``frame-averaging``: graphs 0 to 199 validation, 200 to 399 test. Neither parts a
-    pair. Of CEXP, whose pairs are hard and easy in turn, the hard half of the test graphs is reported beside.
+    pair. ``pairs``: nothing is learnt, there are no splits. Of CEXP, whose pairs are hard and easy in turn, the hard
+    half of the test graphs is reported beside.
     """
     (name,) = card.files
     with files.layout([name]) as folder, np.load(folder / name, allow_pickle=False) as stored:
@@ -102,6 +103,8 @@ def planar_sat(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[
         )
         for i in range(len(node) - 1)
     ]
+    if protocol == "pairs":
+        return graphs, []
     everything = np.arange(len(graphs))
     if protocol == "frame-averaging":
         parts = [(everything[400:], everything[:200], everything[200:400])]
@@ -124,7 +127,7 @@ def csl(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[Data], 
     """Read the circular skip link graphs (Murphy et al. 2019, arXiv 1903.02541); all are of group 0.
 
     A line of ``splits/CSL_train.txt`` and of ``splits/CSL_test.txt`` is a fold, its graphs' numbers separated by
-    commas; what is in neither is validation, as in the folds of Dwivedi et al.
+    commas; what is in neither is validation, as in the folds of Dwivedi et al. ``pairs``: nothing is learnt.
     """
     raw = [name for name in card.files if name.startswith("CSL/")]
     with files.layout({name: name for name in raw}, GNNBenchmarkDataset, name="CSL") as folder:
@@ -135,6 +138,8 @@ def csl(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[Data], 
         _graph(np.stack([a.row, a.col])[:, a.row != a.col], a.shape[0], y=label, group=0)
         for a, label in zip(adjacencies, y, strict=True)
     ]
+    if protocol == "pairs":
+        return graphs, []
     names = ["splits/CSL_train.txt", "splits/CSL_test.txt"]
     with files.layout(names) as folder:
         folds = [np.loadtxt(folder / name, np.int64, delimiter=",", ndmin=2) for name in names]

@@ -38,7 +38,8 @@ def apply_pre_transform(
 
     The transform gets copies without ``y``, which is put back afterwards. If it has the attribute ``uses_labels =
     True``, it gets ``y`` with every label outside ``split.train`` blanked, and a boolean ``train_mask`` (one entry per
-    label) that says which are real; both are taken from its result again.
+    label) that says which are real; both are taken from its result again. Of a heterogeneous graph, ``label_type`` says
+    which type of nodes has labels.
 
     The result depends on the data, the transform and the seed alone, and is kept on disk under all of them. What
     identifies the transform is its class, the source file of that class, and its attributes; a transform that cannot be
@@ -83,14 +84,18 @@ def _stripped(data: BaseData) -> BaseData:
     """Return a copy without labels and training mask."""
     data = copy.copy(data)
     for part in data.stores:
-        for name in ("y", "train_mask"):
+        for name in ("y", "train_mask", "label_type"):
             if name in part:
                 del part[name]
     return data
 
 
 def _without_labels(bundle: Bundle) -> list[BaseData]:
-    return [_stripped(graph) for graph in bundle.graphs]
+    graphs = [_stripped(graph) for graph in bundle.graphs]
+    for original, graph in zip(bundle.graphs, graphs, strict=True):
+        if isinstance(original, HeteroData) and isinstance(kind := label_store(original)._key, str):
+            graph.label_type = kind
+    return graphs
 
 
 def _with_training_labels(bundle: Bundle, split: Split) -> list[BaseData]:

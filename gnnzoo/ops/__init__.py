@@ -7,6 +7,7 @@ PyG's ``EdgeIndex``. Messages flow as in PyG: from ``edge_index[0]`` to ``edge_i
 from gnnzoo.ops.accelerators import Accelerator, accelerators
 from gnnzoo.ops.cache import cached
 from gnnzoo.ops.dropout import dropout
+from gnnzoo.ops.grouped import grouped_linear
 from gnnzoo.ops.linear import sparse_linear
 from gnnzoo.ops.norm import gcn_norm
 from gnnzoo.ops.product import sddmm, spmm
@@ -21,6 +22,7 @@ __all__ = [
     "cached",
     "dropout",
     "gcn_norm",
+    "grouped_linear",
     "sddmm",
     "selective_scan",
     "sparse_linear",

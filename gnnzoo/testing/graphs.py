@@ -20,6 +20,7 @@ __all__ = [
     "graphs",
     "hetero",
     "hypergraph",
+    "incidences",
     "path",
     "self_loops",
     "single_node",
@@ -134,3 +135,12 @@ def hypergraph(num_features: int = NUM_FEATURES, seed: int = 0) -> HypergraphDat
         hyperedge_index=incidence,
         y=torch.arange(6) % NUM_CLASSES,
     )
+
+
+def incidences(num_features: int = NUM_FEATURES, seed: int = 0) -> HypergraphData:
+    """Return :func:`hypergraph` with a label for each incidence, and four numbers beside it, ``order_pe``."""
+    data = hypergraph(num_features, seed)
+    count = data.hyperedge_index.size(1)
+    data.y = torch.arange(count) % NUM_CLASSES
+    data.order_pe = torch.rand(count, 4, generator=torch.Generator().manual_seed(seed))
+    return data

@@ -61,13 +61,42 @@ def test_no_edges():
     assert prepare("row", True, "add")(empty).edge_index.tolist() == [[0, 1], [0, 1]]
 
 
-def test_hypergraphs_keep_their_incidences():
+@pytest.mark.parametrize("self_loops", ["keep", "remove"])
+def test_hypergraphs_keep_their_incidences(self_loops):
     index = torch.tensor([[0, 0, 1], [0, 0, 1]])
     graph = HypergraphData(x=torch.tensor([[1.0, 1.0], [4.0, 0.0]]), hyperedge_index=index, num_hyperedges=3)
-    after = prepare("row", True, "add")(graph)
+    after = prepare("row", True, self_loops)(graph)
     assert after.x.tolist() == [[0.5, 0.5], [1.0, 0.0]]
     assert torch.equal(after.hyperedge_index, index)
     assert (type(after), after.num_hyperedges) == (HypergraphData, 3)
+
+
+def test_every_node_gets_a_hyperedge_of_its_own():
+    # hyperedge 0 lists node 0 twice and no other, 1 holds two nodes, 2 none, 3 node 2 alone; node 3 is in none
+    index = torch.tensor([[0, 0, 1, 2, 2], [0, 0, 1, 1, 3]])
+    graph = HypergraphData(x=torch.ones(4, 2), hyperedge_index=index, num_hyperedges=4)
+    after = prepare(self_loops="add")(graph)
+    assert torch.equal(after.hyperedge_index[:, :5], index), "those that there were come first"
+    assert after.hyperedge_index[:, 5:].tolist() == [[1, 3], [4, 5]]
+    assert after.num_hyperedges == 6
+    assert torch.equal(prepare(self_loops="add")(after).hyperedge_index, after.hyperedge_index)
+    assert graph.hyperedge_index.size(1) == 5
+
+
+def test_columns_are_standardized():
+    graph = Data(x=torch.tensor([[1.0, 5.1, 0.0], [3.0, 5.1, 0.0], [8.0, 5.1, 0.0]]))
+    after = prepare("column")(graph).x
+    torch.testing.assert_close(after.mean(0), torch.zeros(3))
+    torch.testing.assert_close(after.std(0, correction=0), torch.tensor([1.0, 0.0, 0.0]))
+
+
+def test_a_node_is_in_a_hyperedge_once():
+    index = torch.tensor([[2, 0, 2, 1], [1, 0, 1, 1]])
+    graph = HypergraphData(x=torch.ones(3, 2), hyperedge_index=index, num_hyperedges=3)
+    after = prepare(coalesce=True)(graph)
+    assert after.hyperedge_index.tolist() == [[0, 1, 2], [0, 1, 1]]
+    assert after.num_hyperedges == 3
+    assert torch.equal(prepare(coalesce=False)(graph).hyperedge_index, index)
 
 
 def test_heterogeneous_graphs_are_prepared_per_type():

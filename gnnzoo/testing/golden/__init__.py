@@ -192,11 +192,17 @@ def prepare(case: Case) -> Case:
 def compare(found: Any, expected: Any, tiny: float = _TINY) -> tuple[float, str | None]:
     """Return the error ``||found - expected|| / max(||expected||, tiny)`` in float64, and what else is wrong.
 
-    Integers, booleans and strings must be equal; NaN must stand at the same places.
+    Integers, booleans and strings must be equal; NaN must stand at the same places. Of a list, the largest error of its
+    items counts.
     """
     infinite = float("inf")
     if found is None:
         return infinite, "missing"
+    if isinstance(expected, list) and any(isinstance(item, Tensor) for item in expected):
+        if len(found) != len(expected):
+            return infinite, f"{len(found)} items, not {len(expected)}"
+        pairs = [compare(a, b, tiny) for a, b in zip(found, expected, strict=True)]
+        return max(error for error, _ in pairs), next((complaint for _, complaint in pairs if complaint), None)
     if not isinstance(expected, Tensor | float):
         if isinstance(found, Tensor) and found.dim() == 0:
             found = found.item()
