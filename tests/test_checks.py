@@ -224,7 +224,6 @@ def test_a_broken_model_is_caught(cls: type[nn.Module], check: str, complaint: s
         ({"search": {}}, "no search space"),
         ({"search": {"model.depth": {"choices": [1]}}}, "unknown key search.model.depth"),
         ({"search": {"model.dropout": {"low": 0.0, "high": 1.0}}}, "search.model.dropout=1.0"),
-        ({"search": {"model.dropout": {"values": [1]}}}, "neither choices nor low and high"),
         ({"search": {"lr": {"low": 0.1, "high": 1}}}, "starts with neither"),
         ({"tiny": {}}, "no tiny preset"),
         ({"tiny": {"hidden_channels": 0}}, "tiny.hidden_channels=0"),
@@ -239,6 +238,19 @@ def test_a_broken_model_is_caught(cls: type[nn.Module], check: str, complaint: s
 def test_a_wrong_card_is_caught(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(AssertionError, match=f"subject: card: .*{complaint}"):
         run_check(register(Good, **changes), "card")
+
+
+@pytest.mark.parametrize(
+    ("domain", "complaint"),
+    [
+        ({"values": [1]}, "unknown key"),
+        ({"low": 1}, "either choices, or low and high"),
+        ({"choices": []}, "one or more"),
+    ],
+)
+def test_a_search_space_is_checked_when_the_card_is_read(domain: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=rf"card of model 'subject': search\.model\.dropout.*{complaint}"):
+        register(Good, search={"model.dropout": domain})
 
 
 def test_the_number_of_parameters_is_compared() -> None:

@@ -49,7 +49,7 @@ _KINDS: dict[str, Registry[Any]] = {"models": MODELS, "datasets": DATASETS, "sui
 
 def console() -> Console:
     """Return a console that uses the terminal's width; a pipe gets lines as long as they are."""
-    return Console(highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 200)
+    return Console(highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 1000)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: Sequence[int] = ()) -> Table:

@@ -71,7 +71,9 @@ class TrainConfig(_Section):
     optimizer: Literal["adam", "adamw", "lamb"] = Field("adam", description="optimiser")
     eps: PositiveFloat | None = Field(None, description="what the optimiser adds to the root of the second moment")
     groups: dict[str, Group] | None = Field(None, description="lr and weight_decay of the model's tagged parameters")
-    batch_size: PositiveInt = Field(32, description="graphs per step; tasks on one graph are full batch")
+    batch_size: PositiveInt = Field(
+        32, description="graphs per step; tasks on one graph are full batch, unless a transform has parted its rows"
+    )
     neighbors: PositiveInt | None = Field(
         None, description="edge-dependent tasks: batch_size hyperedges per step, so many hyperedges of each node"
     )
@@ -455,7 +457,7 @@ def resolve(
     if apart and training and stored is None:
         raise ConfigError(
             f"nothing is trained on {dataset_card.name}@{in_name or protocol or dataset_card.default_protocol}: "
-            f"gnnzoo expressivity model={model_card.name} dataset={dataset_card.name} counts the pairs that it separates"
+            f"gnnzoo expressivity model={model_card.name} dataset={dataset_card.name} counts the pairs it separates"
         )
     strategy_card = STRATEGIES.card(strategy or ("rpc" if apart else model_card.strategy or defaults["strategy"]))
     _check_fit("model", model_card, dataset_card, MODELS)

@@ -267,6 +267,9 @@ def test_head_sees_the_node_beside_the_mean_of_the_hyperedge() -> None:
     mean = torch.stack([x[INDEX[0, INDEX[1] == number]].mean(0) for number in INDEX[1]])
     hidden = head.lin_node(x[INDEX[0]]) + head.lin_hyperedge(mean)
     torch.testing.assert_close(head(x, INDEX), head.lin_out(hidden.relu()))
+    before = head.lin_out.weight.clone()
+    head.reset_parameters()
+    assert not torch.equal(head.lin_out.weight, before)
 
 
 def test_wrong_input_is_named() -> None:

@@ -573,9 +573,7 @@ def test_a_model_for_another_structure(folder: Path, gnnzoo: Callable[..., tuple
     toy_dataset(name="toy-hyper", structure="hypergraph")
     status, _, err = gnnzoo("run", "model=gcn", "dataset=toy-hyper")
     assert status == 2
-    found = re.fullmatch(
-        r"gnnzoo: model gcn works on a graph, toy-hyper is a hypergraph; models that fit: (.*)\n", err
-    )
+    found = re.fullmatch(r"gnnzoo: model gcn works on a graph, toy-hyper is a hypergraph; models that fit: (.*)\n", err)
     fitting = found.group(1).split(", ")
     assert fitting
     assert all("hypergraph" in MODELS.card(name).structures for name in fitting)

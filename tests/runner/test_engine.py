@@ -403,6 +403,13 @@ def test_a_group_takes_what_it_does_not_set_from_train():
     assert (head["lr"], head["weight_decay"]) == (0.1, 0.5)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lamb"])
+def test_eps_reaches_the_optimiser(optimizer):
+    plain, set_ = (build_optimizer(Net(), [], TrainConfig(optimizer=optimizer, eps=eps)) for eps in (None, 1e-4))
+    assert set_.param_groups[0]["eps"] == 1e-4
+    assert plain.param_groups[0]["eps"] < 1e-4
+
+
 def test_a_group_is_decayed_by_its_own_factor():
     """AdamW without gradients shrinks weights by 1 - lr * weight_decay, group by group."""
     model = Net()

@@ -455,7 +455,7 @@ def test_collect_weighs_batches_by_known_labels():
     assert loss == pytest.approx(F.binary_cross_entropy_with_logits(outputs[known], targets[known]).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["edge-dependent-node", "link", "distinguish"])
+@pytest.mark.parametrize("name", ["link", "distinguish"])
 def test_a_task_without_training_is_said_in_one_line(name):
     with pytest.raises(ConfigError, match=f"models are not trained on {name} tasks yet, only on node, ") as caught:
         create_task(name, "binary", "roc_auc")
