@@ -533,7 +533,7 @@ def rphgnn_workloads() -> list[Workload]:
 
     workloads = [
         Workload("rphgnn epoch, ten times the edges", partial(epoch, 10), partial(epoch, 1), 0.8),
-        Workload("rphgnn pre-computation, 60000 edges", lambda: fast, lambda: plain, 2.0, gap=gap),
+        Workload("rphgnn pre-computation, 60000 edges", lambda: fast, lambda: plain, 3.0, gap=gap),
     ]
     if missing(DATASETS.card("hgb-dblp"), data_roots()):
         print("rphgnn: pre-computation of hgb-dblp not measured, its files are not here", file=sys.stderr)

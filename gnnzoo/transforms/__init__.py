@@ -9,4 +9,13 @@ from gnnzoo.transforms.projection import PropagateThenUpdate
 from gnnzoo.transforms.statistics import GraphStatistics
 from gnnzoo.transforms.walk_tokens import WalkTokens
 
-__all__ = ["EgoBalls", "FlowerPetals", "GraphStatistics", "LaplacianPositions", "Polynomials", "PropagateThenUpdate", "WalkTokens", "prepare"]
+__all__ = [
+    "EgoBalls",
+    "FlowerPetals",
+    "GraphStatistics",
+    "LaplacianPositions",
+    "Polynomials",
+    "PropagateThenUpdate",
+    "WalkTokens",
+    "prepare",
+]

@@ -184,7 +184,7 @@ class _Iteration:
         return self._even[what.relation]
 
     def projected(self, what: Collected, kernel: Tensor) -> Tensor:
-        """Return the product of what is collected with a kernel, multiplied before the last mean where that is cheaper."""
+        """Return what is collected times a kernel, multiplied before the last mean where that is cheaper."""
         last, (d_in, d_out) = what.last, kernel.shape
         entries = _SPARSE * last.matrix.values().numel()
         late = last.size[0] * d_in * d_out + entries * d_in
@@ -307,7 +307,9 @@ def _squashed(
         else:
             part = iteration.collected(c)
             if part.size(1) != total.size(1):
-                raise DataError(f"squash={squash}: {c.source} has other widths than {kind}; project_{squash} allows that")
+                raise DataError(
+                    f"squash={squash}: {c.source} has other widths than {kind}; project_{squash} allows that"
+                )
         total += _row_norm(part) if "norm" in squash else part
     return total / len(collected) if squash.endswith("mean") else total
 
