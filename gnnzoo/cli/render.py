@@ -28,7 +28,7 @@ def made_from(results: Path, out: Path) -> Site:
     from gnnzoo.leaderboard.render import full_name, site
     from gnnzoo.leaderboard.store import Store
     from gnnzoo.registry import MODELS, SUITES
-    from gnnzoo.runner.config import resolve
+    from gnnzoo.runner.config import Config, resolve
     from gnnzoo.runner.standings import standings
 
     store = Store(results)
@@ -36,12 +36,16 @@ def made_from(results: Path, out: Path) -> Site:
     if not have:
         raise ConfigError(f"results={results} has no records")
     models = sorted({*MODELS.names(), *(model for names in have.values() for model in names)})
+
+    def shipped(model: str, benchmark: str) -> Config:
+        return resolve(model, benchmark, training=False)
+
     found = boards(
         store,
         None,
         models,
-        lambda model, benchmark: resolve(model, benchmark).hash,
-        settings=lambda model, benchmark: resolve(model, benchmark).to_dict(),
+        lambda model, benchmark: shipped(model, benchmark).hash,
+        settings=lambda model, benchmark: shipped(model, benchmark).to_dict(),
     )
     suites = []
     for suite in map(SUITES.card, SUITES.names()):

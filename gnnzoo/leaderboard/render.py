@@ -270,6 +270,8 @@ def _identity(board: Board) -> str:
     known = _card(board.benchmark)
     if known:
         protocol = known[0].protocols[known[1]]
+        if not protocol.splits:
+            return _bullets([*lines, f"No splits: nothing is learnt; metric {protocol.metric}."])
         count = f"{protocol.splits} split{'s' if protocol.splits != 1 else ''}"
         lines.append(f"Splits: {count}, hash `{protocol.hash}`." if protocol.hash else f"Splits: {count}.")
         lines.append(f"Epoch selected on {protocol.selection.removeprefix('on-')}; metric {protocol.metric}.")

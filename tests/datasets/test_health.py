@@ -159,7 +159,7 @@ def test_cards_say_what_must_be_said():
     assert directed.warnings("p", {"data.undirected": True}) == []
     with pytest.raises(ValidationError, match="'r' is not among protocols"):
         card(health=[{"says": "x", "protocols": ["r"]}])
-    with pytest.raises(ValidationError, match="splits must be 1 or more"):
+    with pytest.raises(ValidationError, match="0 splits and the metric separated belong together"):
         card(protocols={"p": {"summary": "one", "splits": 0, "metric": "accuracy"}})
     with pytest.raises(ValidationError, match="splits must be 0"):
         card(task="distinguish")

@@ -21,6 +21,7 @@ from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import DataError
 from gnnzoo.registry import DATASETS
 from gnnzoo.runner.cell import _task
+from gnnzoo.runner.config import TrainConfig
 
 # graphs, average nodes and edges, tasks, metric as OGB publishes them; sizes of the split
 MOLECULES = {
@@ -93,7 +94,7 @@ def test_missing_labels_of_tox21():
 @pytest.mark.data("ogbg-molesol")
 @pytest.mark.parametrize("protocol", ["ogb", "random-80-10-10"])
 def test_runs_are_scored_by_the_evaluator_that_the_card_names(protocol):
-    assert _task(load_dataset("molesol", protocol)).evaluator == "ogbg-molesol"
+    assert _task(load_dataset("molesol", protocol), TrainConfig()).evaluator == "ogbg-molesol"
 
 
 @pytest.mark.data("ogbl-ddi")
