@@ -45,11 +45,12 @@ Section = dict[str, Any]
 
 
 class Metric(BaseModel):
-    """What a number means: its direction and whether papers print it in per cent."""
+    """What a number means: its direction, whether papers print it in per cent, else with how many decimals."""
 
     model_config = ConfigDict(frozen=True)
     higher_is_better: bool
     percent: bool
+    decimals: int = 4
 
 
 METRICS: dict[str, Metric] = {
@@ -64,7 +65,7 @@ METRICS: dict[str, Metric] = {
     "average_precision": Metric(higher_is_better=True, percent=True),
     "hits@20": Metric(higher_is_better=True, percent=True),
     "hits@50": Metric(higher_is_better=True, percent=True),
-    "separated": Metric(higher_is_better=True, percent=False),
+    "separated": Metric(higher_is_better=True, percent=False, decimals=0),
 }
 
 

@@ -37,7 +37,7 @@ def unit(metric: str) -> str:
 
 
 def _decimals(metric: str) -> int:
-    return 2 if _percent(metric) else 4
+    return 2 if _percent(metric) else METRICS[metric].decimals if metric in METRICS else 4
 
 
 def mean_text(summary: Summary, metric: str) -> str:
