@@ -440,7 +440,7 @@ def check_derivative(subject: Subject) -> None:
 
 
 def check_parameter_count(subject: Subject) -> None:
-    """The number of parameters is the one that the card vouches for, where the dataset's sizes are known."""
+    """The number of trained parameters is the one that the card vouches for, where the dataset's sizes are known."""
     for benchmark, expected in subject.card.parameters.items():
         try:
             dataset = DATASETS.card(benchmark.partition("@")[0])
@@ -449,7 +449,7 @@ def check_parameter_count(subject: Subject) -> None:
         setting = subject.card.datasets.get(benchmark)
         sizes = {"in_channels": dataset.counts.features, "out_channels": dataset.num_outputs}
         model = create_model(subject.name, **sizes, **(setting.model if setting else {}))
-        found = sum(p.numel() for p in model.parameters())
+        found = sum(p.numel() for p in model.parameters() if p.requires_grad)  # as records count them
         _require(found == expected, f"{benchmark}: {found}, not {expected}")
 
 
