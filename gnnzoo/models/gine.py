@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch_geometric.nn import MLP, GINEConv
 
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch_geometric.data.data import BaseData
-from torch_geometric.nn import MLP, BatchNorm, GINEConv
-
-from gnnzoo.nn.graph_level import NORM, Pooling, Readout, VirtualNode, edge_features, graph_sizes
+from gnnzoo.nn.graph_level import NORM, EdgeConvolutions, Pooling
 from gnnzoo.types import Dropout, PositiveInt
 
 __all__ = ["GINE"]
 
 
-class GINE(nn.Module):
+class GINE(EdgeConvolutions):
     r"""GIN with edge features, of `"Strategies for Pre-training Graph Neural Networks"
     <https://arxiv.org/abs/1905.12265>`_ (arXiv 1905.12265, ICLR 2020), trained from scratch.
 
@@ -57,38 +52,9 @@ class GINE(nn.Module):
         pooling: Pooling = "sum",
         dropout: Dropout = 0.5,
     ) -> None:
-        super().__init__()
         h = hidden_channels
-        self.residual, self.dropout = residual, dropout
-        self.lin_in = nn.Linear(in_channels, h)
-        self.convs = nn.ModuleList(
-            GINEConv(MLP([h, 2 * h, h], norm_kwargs=NORM), train_eps=train_eps, edge_dim=edge_channels)
-            for _ in range(num_layers)
-        )
-        self.norms = nn.ModuleList(BatchNorm(h, **NORM) for _ in self.convs)
-        self.virtual_node = VirtualNode(h, num_layers, dropout) if virtual_node else None
-        self.readout = Readout(h, out_channels, pooling, dropout)
 
-    @classmethod
-    def infer(cls, data: BaseData | list[BaseData]) -> dict[str, Any]:
-        """Return the widths of nodes and edges."""
-        return graph_sizes(data)
+        def conv() -> GINEConv:
+            return GINEConv(MLP([h, 2 * h, h], norm_kwargs=NORM), train_eps=train_eps, edge_dim=edge_channels)
 
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew, by the defaults of PyTorch and PyG."""
-        for module in (self.lin_in, *self.convs, *self.norms, self.virtual_node, self.readout):
-            if module is not None:
-                module.reset_parameters()
-
-    def forward(
-        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None, batch: Tensor | None = None
-    ) -> Tensor:
-        """Return logits ``[num_graphs, out_channels]``."""
-        e = edge_features(edge_attr, edge_index, x)
-        h, state = self.lin_in(x), None
-        for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            if self.virtual_node is not None:
-                h, state = self.virtual_node(layer, h, state, batch)
-            out = F.dropout(norm(conv(h, edge_index, e)).relu(), self.dropout, self.training)
-            h = h + out if self.residual else out
-        return self.readout(h, batch)
+        super().__init__(in_channels, out_channels, h, num_layers, conv, residual, virtual_node, pooling, dropout)

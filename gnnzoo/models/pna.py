@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 from torch_geometric.data.data import BaseData
-from torch_geometric.nn import BatchNorm, PNAConv
+from torch_geometric.nn import PNAConv
 
 from gnnzoo.errors import ConfigError
-from gnnzoo.nn.graph_level import NORM, Pooling, Readout, VirtualNode, edge_features, graph_sizes
+from gnnzoo.nn.graph_level import EdgeConvolutions, Pooling
 from gnnzoo.types import Dropout, PositiveInt
 
 __all__ = ["PNA", "degree_histogram"]
@@ -23,7 +21,7 @@ def degree_histogram(graphs: list[BaseData]) -> list[int]:
     return torch.bincount(torch.cat(degrees)).tolist()
 
 
-class PNA(nn.Module):
+class PNA(EdgeConvolutions):
     r"""The network of `"Principal Neighbourhood Aggregation for Graph Nets" <https://arxiv.org/abs/2004.05718>`_
     (arXiv 2004.05718, NeurIPS 2020).
 
@@ -73,15 +71,13 @@ class PNA(nn.Module):
         pooling: Pooling = "sum",
         dropout: Dropout = 0.0,
     ) -> None:
-        super().__init__()
         if hidden_channels % towers:
             raise ConfigError(f"model 'pna': towers={towers} does not divide hidden_channels={hidden_channels}")
         h = hidden_channels
-        self.residual, self.dropout = residual, dropout
-        self.lin_in = nn.Linear(in_channels, h)
         known = torch.tensor(degrees if sum(degrees[1:]) else [0, 1])  # without any edge there is nothing to scale by
-        self.convs = nn.ModuleList(
-            PNAConv(
+
+        def conv() -> PNAConv:
+            return PNAConv(
                 h,
                 h,
                 aggregators=["mean", "max", "min", "std"],
@@ -91,32 +87,10 @@ class PNA(nn.Module):
                 towers=towers,
                 divide_input=True,
             )
-            for _ in range(num_layers)
-        )
-        self.norms = nn.ModuleList(BatchNorm(h, **NORM) for _ in self.convs)
-        self.virtual_node = VirtualNode(h, num_layers, dropout) if virtual_node else None
-        self.readout = Readout(h, out_channels, pooling, dropout)
+
+        super().__init__(in_channels, out_channels, h, num_layers, conv, residual, virtual_node, pooling, dropout)
 
     @classmethod
     def infer(cls, data: BaseData | list[BaseData]) -> dict[str, Any]:
         """Return the widths of nodes and edges, and the degrees of the graphs that are trained on."""
-        return {**graph_sizes(data), "degrees": degree_histogram(data if isinstance(data, list) else [data])}
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew, by the defaults of PyTorch and PyG."""
-        for module in (self.lin_in, *self.convs, *self.norms, self.virtual_node, self.readout):
-            if module is not None:
-                module.reset_parameters()
-
-    def forward(
-        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None, batch: Tensor | None = None
-    ) -> Tensor:
-        """Return logits ``[num_graphs, out_channels]``."""
-        e = edge_features(edge_attr, edge_index, x)
-        h, state = self.lin_in(x), None
-        for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            if self.virtual_node is not None:
-                h, state = self.virtual_node(layer, h, state, batch)
-            out = F.dropout(norm(conv(h, edge_index, e)).relu(), self.dropout, self.training)
-            h = h + out if self.residual else out
-        return self.readout(h, batch)
+        return {**super().infer(data), "degrees": degree_histogram(data if isinstance(data, list) else [data])}

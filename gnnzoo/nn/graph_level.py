@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch_geometric.data.data import BaseData
-from torch_geometric.nn import MLP, global_add_pool, global_max_pool, global_mean_pool
+from torch_geometric.nn import MLP, BatchNorm, global_add_pool, global_max_pool, global_mean_pool
 
-__all__ = ["NORM", "Pooling", "Readout", "VirtualNode", "edge_features", "graph_sizes", "pool"]
+__all__ = ["NORM", "EdgeConvolutions", "Pooling", "Readout", "VirtualNode", "edge_features", "graph_sizes", "pool"]
 
 Pooling = Literal["sum", "mean", "max"]
 
@@ -119,3 +120,68 @@ class Readout(nn.Module):
     def forward(self, h: Tensor, batch: Tensor | None) -> Tensor:
         """Return logits ``[num_graphs, out_channels]``."""
         return self.mlp(pool(h, batch, self.pooling))
+
+
+class EdgeConvolutions(nn.Module):
+    r"""A network whose layers are one kind of convolution on features of nodes and edges.
+
+    .. math::
+        h_v^{(l)} = [h_v^{(l-1)} +]\, \mathrm{ReLU}\,\mathrm{BN}\,\mathrm{conv}^{(l)}(h^{(l-1)}, e)_v
+
+    after :math:`h_v^{(0)} = W x_v + b`, and before pooling and a perceptron.
+
+    Args:
+        in_channels: width of the node features.
+        out_channels: number of classes or values.
+        hidden_channels: width of all layers.
+        num_layers: number of convolutions.
+        conv: makes one, called with ``(h, edge_index, edge_attr)``.
+        residual: add to each layer's output what came in.
+        virtual_node: a node that hears all nodes of its graph and is heard by them.
+        pooling: how nodes become graphs.
+        dropout: behind each layer and in the last perceptron.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        conv: Callable[[], nn.Module],
+        residual: bool,
+        virtual_node: bool,
+        pooling: Pooling,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.residual, self.dropout = residual, dropout
+        self.lin_in = nn.Linear(in_channels, hidden_channels)
+        self.convs = nn.ModuleList(conv() for _ in range(num_layers))
+        self.norms = nn.ModuleList(BatchNorm(hidden_channels, **NORM) for _ in self.convs)
+        self.virtual_node = VirtualNode(hidden_channels, num_layers, dropout) if virtual_node else None
+        self.readout = Readout(hidden_channels, out_channels, pooling, dropout)
+
+    @classmethod
+    def infer(cls, data: BaseData | list[BaseData]) -> dict[str, Any]:
+        """Return the widths of nodes and edges."""
+        return graph_sizes(data)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, by the defaults of PyTorch and PyG."""
+        for module in (self.lin_in, *self.convs, *self.norms, self.virtual_node, self.readout):
+            if module is not None:
+                module.reset_parameters()
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None, batch: Tensor | None = None
+    ) -> Tensor:
+        """Return logits ``[num_graphs, out_channels]``."""
+        e = edge_features(edge_attr, edge_index, x)
+        h, state = self.lin_in(x), None
+        for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            if self.virtual_node is not None:
+                h, state = self.virtual_node(layer, h, state, batch)
+            out = F.dropout(norm(conv(h, edge_index, e)).relu(), self.dropout, self.training)
+            h = h + out if self.residual else out
+        return self.readout(h, batch)
