@@ -211,6 +211,17 @@ class StrategyCard(_MethodCard):
     """``configs/strategies/<name>.yaml``: a way to train that is not plain empirical risk minimisation."""
 
 
+class Shift(_Schema):
+    """How test data differ from training data, and which parts of a split show what that costs.
+
+    A part is ``test``, or one of :attr:`gnnzoo.datasets.Split.extra`; a record has the metric on every one.
+    """
+
+    what: str = Field(min_length=1)  # what is another in test, in words
+    in_distribution: str | None = None  # the part that is like training; None: there is none
+    shifted: list[str] = Field(min_length=1)
+
+
 class Protocol(_Schema):
     """One way to evaluate a dataset: splits, metric, and how the reported epoch is selected."""
 
@@ -221,6 +232,7 @@ class Protocol(_Schema):
     selection: Literal["validation", "on-test"] = "validation"
     source: str = ""
     evaluator: str = ""  # the name under which OGB's Evaluator scores it
+    shift: Shift | None = None  # where test is unlike training on purpose
     digest: str = ""  # of the data as loaded
     hash: str = ""  # of all splits; tools/card_identity.py writes both
 

@@ -29,6 +29,7 @@ __all__ = [
     "SUITES",
     "DatasetRegistry",
     "Registry",
+    "contender",
     "import_object",
     "is_path",
     "list_datasets",
@@ -36,6 +37,7 @@ __all__ = [
     "partition",
     "reason",
     "register_dataset",
+    "usual_strategy",
 ]
 
 C = TypeVar("C", bound=Card)
@@ -247,6 +249,24 @@ MODELS: Registry[ModelCard] = Registry("model", "models", ModelCard)
 STRATEGIES: Registry[StrategyCard] = Registry("strategy", "strategies", StrategyCard)
 DATASETS = DatasetRegistry("dataset", "datasets", DatasetCard)
 SUITES: Registry[SuiteCard] = Registry("suite", "suites", SuiteCard)
+
+
+def usual_strategy(model: str, trained: bool = True) -> str:
+    """Return the strategy of a model that a run has unless it names another.
+
+    Args:
+        model: a registered name or alias.
+        trained: False: of protocols on which nothing is trained, where graphs are told apart.
+    """
+    if not trained:
+        return "rpc"
+    return MODELS.card(model).strategy or str(load_yaml(config_dir() / "defaults.yaml")["strategy"])
+
+
+def contender(model: str, strategy: str, trained: bool = True) -> str:
+    """Return what a model trained by a strategy is called on a board: ``gin+irm``; just ``gin`` by its usual one."""
+    usual = usual_strategy(model, trained) if model in MODELS.names() else strategy
+    return model if strategy == usual else f"{model}+{strategy}"
 
 
 def list_models(pattern: str = "*", **filters: str) -> list[str]:

@@ -56,7 +56,7 @@ def run(
 ) -> None:
     """Train models on benchmarks; finished splits are not run again, interrupted ones go on.
 
-    Choose: model= dataset= (several: a,b) protocol= strategy= suite= splits=all|0|0,3|0-4 seeds=3|5,7 jobs= threads=
+    Choose: model= dataset= strategy= (several: a,b) protocol= suite= splits=all|0|0,3|0-4 seeds=3|5,7 jobs= threads=
     device=auto|cpu|cuda config=FILE results=DIR root=DIR save=FILE.pt curves=FILE.png checkpoint=SECONDS.
 
     dataset= is a name, dataset@protocol, or your own data: data.pt, ./folder with nodes.csv and edges.csv.

@@ -142,6 +142,7 @@ def _rank(rank: float | None) -> str:
 
 def _benchmark(board: Board, costs: Mapping[tuple[str, str], Estimate]) -> None:
     """Print a benchmark's table, what was set apart from it and what was not run."""
+    from gnnzoo.leaderboard.shift import shift_table
     from gnnzoo.leaderboard.table import cells_text, difference_text, mean_text, metric_text, published_text, unit
 
     out = show.console()
@@ -170,9 +171,10 @@ def _benchmark(board: Board, costs: Mapping[tuple[str, str], Estimate]) -> None:
     notes += _warnings(board)
     for note in notes:
         out.print(note, markup=False, soft_wrap=True)
+    show.print_shift(shift_table(board.benchmark, board.metric, board.rows))
     if board.apart:
         lines = [
-            [a.model, mean_text(a.summary, a.records[0].result.metric), str(len(a.records)), a.reason]
+            [a.label, mean_text(a.summary, a.records[0].result.metric), str(len(a.records)), a.reason]
             for a in board.apart
         ]
         out.print()
@@ -221,9 +223,9 @@ def _suite(name: str, boards: Sequence[Board], costs: Mapping[tuple[str, str], E
     from gnnzoo.leaderboard.table import metric_text
 
     out = show.console()
-    ranks = {a.model: a for a in average_ranks(boards)}
+    ranks = {a.label: a for a in average_ranks(boards)}
     total = max((a.benchmarks for a in ranks.values()), default=0)
-    others = {m for board in boards for m in [*(row.model for row in board.rows), *board.not_run]} - ranks.keys()
+    others = {m for board in boards for m in [*(row.label for row in board.rows), *board.not_run]} - ranks.keys()
     models = [*ranks, *sorted(others)]
     average = [
         f"{a.rank:.2f}" + ("" if a.complete else f" ({a.benchmarks} of {total})") if (a := ranks.get(m)) else ""
@@ -257,7 +259,7 @@ def _of(boards: Sequence[Board], metric: str) -> str:
 
 
 def _cell(board: Board, model: str, costs: Mapping[tuple[str, str], Estimate]) -> str:
-    row = next((row for row in board.rows if row.model == model), None)
+    row = next((row for row in board.rows if row.label == model), None)
     if row is None:
         from gnnzoo.cli.progress import duration
 

@@ -20,6 +20,9 @@ from gnnzoo.runner.tune import TuneReporter
 
 __all__ = ["BenchTerminal", "TerminalReporter", "amount", "duration", "left_text"]
 
+_ROW = ("epoch", "train_loss", "lr")
+"""What the row of every epoch has; what else is there the strategy tells."""
+
 
 def duration(seconds: float) -> str:
     """Write seconds as people do: ``48 s``, ``3 min 20 s``, ``1 h 05 min``."""
@@ -85,12 +88,15 @@ class TerminalReporter(Reporter):
             return
         metric = next((k for k in row if k.startswith("val_") and k != "val_loss"), None)
         value = f"  val {100 * row[metric]:.1f}" if metric and METRICS[metric[4:]].percent else ""
+        told = "".join(
+            f"  {k.replace('_', ' ')} {row[k]:.3f}" for k in row if k not in _ROW and not k.startswith("val_")
+        )
         self._bar.update(
             self._epochs,
             description=f"{cell.config.model} {cell.config.benchmark} split {cell.split}",
             completed=epoch,
             total=cell.config.train.epochs,
-            right=f"epoch {epoch}/{cell.config.train.epochs}  loss {row['train_loss']:.3f}{value}",
+            right=f"epoch {epoch}/{cell.config.train.epochs}  loss {row['train_loss']:.3f}{value}{told}",
         )
 
     def done(self, cell: Cell, record: Record, trained: bool) -> None:

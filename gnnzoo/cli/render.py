@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,8 +29,7 @@ def made_from(results: Path, out: Path) -> Site:
     from gnnzoo.leaderboard.render import full_name, site
     from gnnzoo.leaderboard.store import Store
     from gnnzoo.registry import MODELS, SUITES
-    from gnnzoo.runner.config import Config, resolve
-    from gnnzoo.runner.standings import standings
+    from gnnzoo.runner.standings import shipped, standings
 
     store = Store(results)
     have = recorded(store)
@@ -37,15 +37,13 @@ def made_from(results: Path, out: Path) -> Site:
         raise ConfigError(f"results={results} has no records")
     models = sorted({*MODELS.names(), *(model for names in have.values() for model in names)})
 
-    def shipped(model: str, benchmark: str) -> Config:
-        return resolve(model, benchmark, training=False)
-
+    config = cache(shipped)
     found = boards(
         store,
         None,
         models,
-        lambda model, benchmark: shipped(model, benchmark).hash,
-        settings=lambda model, benchmark: shipped(model, benchmark).to_dict(),
+        lambda contender, benchmark: config(contender, benchmark).hash,
+        settings=lambda contender, benchmark: config(contender, benchmark).to_dict(),
     )
     suites = []
     for suite in map(SUITES.card, SUITES.names()):

@@ -25,6 +25,7 @@ from gnnzoo.signature import parameters, type_name
 
 if TYPE_CHECKING:
     from gnnzoo.leaderboard.boards import Row
+    from gnnzoo.leaderboard.shift import ShiftTable
     from gnnzoo.runner.estimate import Estimate
     from gnnzoo.runner.grid import RunResult
     from gnnzoo.runner.planning import Plan
@@ -322,18 +323,30 @@ def _ranges(numbers: Sequence[int]) -> str:
 def result(found: RunResult) -> None:
     """Print the table of a run, one per benchmark, best first."""
     from gnnzoo.leaderboard.boards import compare
+    from gnnzoo.leaderboard.shift import shift_table
 
     for benchmark in dict.fromkeys(c.benchmark for c in found.plan.configs):
         configs = [c for c in found.plan.configs if c.benchmark == benchmark]
-        groups = {c.model: records for c in configs if (records := found.of(c))}
+        groups = {c.contender: records for c in configs if (records := found.of(c))}
         if not groups:
             continue
         other_data = any(key.startswith("dataset.") for c in configs for key in c.sources)  # than those in print
-        cards = {} if other_data else {model: MODELS.card(model) for model in groups}
+        cards = {} if other_data else {model: MODELS.card(model) for model in groups if "+" not in model}
         published = {m: p for m, card in cards.items() if (p := card.published.get(benchmark)) is not None}
         metric = next(iter(groups.values()))[0].result.metric
-        console().print(comparison(benchmark, metric, compare(groups, published)))
+        rows = compare(groups, published)
+        console().print(comparison(benchmark, metric, rows))
+        print_shift(shift_table(benchmark, metric, rows))
     console().print(f"records in {found.plan.execution.results}" + _drawn(found), markup=False)
+
+
+def print_shift(found: ShiftTable | None) -> None:
+    """Print what a shift costs, where there is one."""
+    if found is not None:
+        out = console()
+        out.print()
+        out.print(table(found.columns, found.lines, f"what shifts: {found.what}", range(1, len(found.columns))))
+        out.print(found.method, markup=False, soft_wrap=True)
 
 
 def _drawn(found: RunResult) -> str:

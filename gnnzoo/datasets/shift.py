@@ -73,7 +73,7 @@ _SIZES = {  # first and last depth, number of rungs, number of nodes
     "small": {"tree": (0, 2), "ladder": (8, 11), "wheel": (15, 19)},
     "large": {"tree": (3, 5), "ladder": (30, 49), "wheel": (60, 79)},
 }
-_PER_CLASS = {"train": 1000, "val": 1000, "test": 2000}
+_PER_CLASS = {"train": 1000, "val": 1000, "test": 2000, "test_id": 1000}
 
 
 @lru_cache(maxsize=256)
@@ -104,7 +104,8 @@ def load_spmotif(
     Class 0 is a cycle, 1 a house, 2 a crane (five nodes; five, six and seven edges). Node 0 of the motif is joined to a
     random node of a tree (of two or three branches), a ladder or a wheel. In training, tree goes with the cycle, ladder
     with the house and wheel with the crane with probability ``bias``, and each of the other bases with half of the
-    rest; in validation and test all bases are equally likely, and those of test are larger.
+    rest; in validation and test all bases are equally likely, and those of test are larger. The extra part ``test_id``
+    is drawn like training.
 
     Args:
         bias: probability of a class's own base in training: 0.333 (none), 0.5, 0.7 or 0.9 in the paper.
@@ -117,8 +118,9 @@ def load_spmotif(
     for part, number in _PER_CLASS.items():
         start = len(graphs)
         for label in range(len(_MOTIFS)):
-            own = np.full(3, (1 - bias) / 2) if part == "train" else np.full(3, 1 / 3)
-            own[label] = bias if part == "train" else 1 / 3
+            biased = part in ("train", "test_id")
+            own = np.full(3, (1 - bias) / 2 if biased else 1 / 3)
+            own[label] = bias if biased else 1 / 3
             graphs += _motif_graphs(rng, label, rng.choice(3, number, p=own), "large" if part == "test" else "small")
         parts.append(torch.arange(start, len(graphs)))
     for graph in graphs:
@@ -127,7 +129,8 @@ def load_spmotif(
         graph.x = (
             torch.from_numpy(rng.random_sample((nodes, 4))).float() if features == "random" else torch.ones(nodes, 1)
         )
-    return graphs, [Split(0, *parts)]
+    *known, test_id = parts
+    return graphs, [Split(0, *known, extra={"test_id": test_id})]
 
 
 def _motif_graphs(rng: np.random.RandomState, label: int, bases: np.ndarray, sizes: str) -> list[Data]:
@@ -147,7 +150,8 @@ def _motif_graphs(rng: np.random.RandomState, label: int, bases: np.ndarray, siz
 
 def _split_parts(bundle: Bundle) -> dict[str, list[int]]:
     split = bundle.splits[0]
-    return {"train": split.train.tolist(), "val": split.val.tolist(), "test": split.test.tolist()}
+    parts = {"train": split.train, "val": split.val, "test": split.test, **split.extra}
+    return {name: part.tolist() for name, part in parts.items()}
 
 
 def mean_sizes(bundle: Bundle, files: RawFiles) -> dict[str, list[float]]:

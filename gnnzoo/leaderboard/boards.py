@@ -1,7 +1,9 @@
 """Who is how good on a benchmark, from records alone, and what differs by more than chance.
 
-Compared are records of each model's shipped configuration on the same data, the same splits and with the same metric:
-the newest of every cell, never the best of several. All others are listed apart, each with its reason.
+Who takes part is a model with a strategy: ``gin``, trained as it usually is, and ``gin+irm``
+(:func:`gnnzoo.registry.contender`). Compared are records of each one's shipped configuration on the same data, the same
+splits and with the same metric: the newest of every cell, never the best of several. All others are listed apart, each
+with its reason.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +30,7 @@ from gnnzoo.leaderboard.stats import (
     wilcoxon_test,
 )
 from gnnzoo.leaderboard.store import Store
-from gnnzoo.registry import DATASETS, MODELS, is_path, partition
+from gnnzoo.registry import DATASETS, MODELS, contender, is_path, partition
 
 __all__ = [
     "LEVEL",
@@ -62,7 +64,7 @@ class Row:
 
     model: str
     label: str
-    """The model's name, unless several rows of one model are shown."""
+    """The model's name, with a strategy that is not its usual one: ``gin+irm``."""
     summary: Summary
     splits: int
     seeds: int
@@ -94,7 +96,7 @@ class Row:
 class Apart:
     """Records that are not compared, and why."""
 
-    model: str
+    label: str
     reason: str
     records: tuple[Record, ...]
     summary: Summary
@@ -135,7 +137,7 @@ class Board:
 class AverageRank:
     """A model's mean rank over benchmarks."""
 
-    model: str
+    label: str
     rank: float
     benchmarks: int
     complete: bool
@@ -245,9 +247,9 @@ def _hardware(record: Record) -> str:
 
 @dataclass
 class _Set:
-    """Records of one model that differ in split and seed alone."""
+    """Records of one contender that differ in split and seed alone."""
 
-    model: str
+    label: str
     config: str
     data: str
     metric: str
@@ -258,7 +260,7 @@ class _Set:
         """Take out the records that ``gone`` names; return them as a set of their own, where there are any."""
         taken = [r for r in self.records if gone(r)]
         self.records = [r for r in self.records if not gone(r)]
-        return [_Set(self.model, self.config, self.data, self.metric, taken, [why])] if taken else []
+        return [replace(self, records=taken, reasons=[why])] if taken else []
 
     def apart(self, protocol: Protocol | None) -> Apart:
         """Return the set as it is listed."""
@@ -268,15 +270,16 @@ class _Set:
             reasons.append(f"{covered} of {protocol.splits} splits")
         ordered = sorted(self.records, key=lambda r: (r.key.split, r.key.seed))
         summary = summarize(list(mean_over_seeds(ordered).values()))
-        return Apart(self.model, "; ".join(reasons), tuple(ordered), summary)
+        return Apart(self.label, "; ".join(reasons), tuple(ordered), summary)
 
 
-def _sets(store: Store, folder: str, models: Collection[str]) -> list[_Set]:
-    """Return all records of a benchmark, the newest of every cell."""
+def _sets(store: Store, folder: str, models: Collection[str], trained: bool = True) -> list[_Set]:
+    """Return all records of a benchmark, the newest of every cell; see :func:`gnnzoo.registry.contender`."""
     found: dict[tuple[str, str, str, str], _Set] = {}
     for model in models:
         for r in {r.key: r for r in store.read(store.path(folder, model))}.values():
-            identity = (r.key.model, r.key.config, r.key.data, r.result.metric)
+            label = contender(r.key.model, r.key.strategy, trained)
+            identity = (label, r.key.config, r.key.data, r.result.metric)
             found.setdefault(identity, _Set(*identity)).records.append(r)
     return list(found.values())
 
@@ -381,7 +384,7 @@ def board(
         store: the results folder.
         benchmark: ``dataset@protocol``; of own data, their path before the ``@``.
         models: who may take part; those that fit the benchmark and have no row are listed as not run.
-        config_hash: returns the hash of a model's shipped configuration on a benchmark.
+        config_hash: returns the hash of a contender's shipped configuration on a benchmark.
         settings: returns that configuration, to say in what others differ; default: the stored one, if there is one.
         test: how models are compared with the best.
 
@@ -392,18 +395,18 @@ def board(
     protocol = card.protocols[name]
     folder = f"{card.name}@{name}"
     shipped: dict[str, str] = {}
-    sets = _sets(store, folder, list(dict.fromkeys(models)))
+    sets = _sets(store, folder, list(dict.fromkeys(models)), protocol.splits > 0)
     for s in sets:
-        if s.model not in MODELS.names():
+        if s.label.partition("+")[0] not in MODELS.names():
             s.reasons.append("no model of that name is installed")
             continue
         try:
-            shipped.setdefault(s.model, config_hash(s.model, benchmark))
+            shipped.setdefault(s.label, config_hash(s.label, benchmark))
         except GnnzooError as error:
             s.reasons.append(f"it has no configuration here now: {error}")
             continue
-        if s.config != shipped[s.model]:
-            ours = settings(s.model, benchmark) if settings else store.config(shipped[s.model])
+        if s.config != shipped[s.label]:
+            ours = settings(s.label, benchmark) if settings else store.config(shipped[s.label])
             s.reasons.append(_tuned(s.records) + _other_settings(store.config(s.config), ours, s.config))
     for s in sets:
         if s.metric != protocol.metric:
@@ -423,8 +426,8 @@ def board(
         for seed in _partial_seeds(s.records, protocol.splits):
             others += s.without(lambda r, seed=seed: r.key.seed == seed, f"seed {seed} is not whole")  # type: ignore[misc]
 
-    groups = {s.model: s.records for s in sorted(kept, key=lambda s: s.model) if s.records}
-    published = {m: p for m in groups if (p := MODELS.card(m).published.get(folder)) is not None}
+    groups = {s.label: s.records for s in sorted(kept, key=lambda s: s.label) if s.records}
+    published = {m: p for m in groups if "+" not in m and (p := MODELS.card(m).published.get(folder)) is not None}
     rows = compare(groups, published, protocol.splits, not card.unranked, test, protocol.seeds) if groups else []
     fitting = [m for m in models if m in MODELS.names() and _fits(m, card)]
     return Board(
@@ -436,7 +439,7 @@ def board(
         data=data,
         method=method(protocol.splits, test),
         rows=rows,
-        apart=[s.apart(protocol) for s in sorted(others, key=lambda s: s.model)],
+        apart=[s.apart(protocol) for s in sorted(others, key=lambda s: s.label)],
         not_run=[m for m in dict.fromkeys(fitting) if m not in groups],
         seeds=protocol.seeds,
     )
@@ -483,7 +486,7 @@ def boards(
         store: the results folder.
         benchmarks: default: all that have records; one that is not known here has its records apart.
         models: default: all that have records.
-        config_hash: returns the hash of a model's shipped configuration on a benchmark.
+        config_hash: returns the hash of a contender's shipped configuration on a benchmark.
         settings: returns that configuration.
         test: how models are compared with the best.
     """
@@ -527,7 +530,7 @@ def rank_table(boards: Sequence[Board]) -> tuple[list[str], list[str], np.ndarra
     ranked models. Ranks are taken among the returned models alone, ties sharing their mean.
     """
     clean = [b for b in boards if b.selection == "validation" and not b.unranked and len(b.ranked) > 1]
-    everywhere = [{row.model: row.summary.mean for row in b.ranked} for b in clean]
+    everywhere = [{row.label: row.summary.mean for row in b.ranked} for b in clean]
     models = sorted(set.intersection(*map(set, everywhere))) if clean else []
     ranks = [
         mid_ranks([means[m] for m in models], METRICS[b.metric].higher_is_better)
@@ -550,7 +553,7 @@ def average_ranks(boards: Sequence[Board]) -> list[AverageRank]:
     partial: dict[str, list[float]] = {}
     for b in boards:
         for row in b.ranked if b.benchmark in benchmarks else []:
-            if row.model not in models and row.rank is not None:
-                partial.setdefault(row.model, []).append(row.rank)
+            if row.label not in models and row.rank is not None:
+                partial.setdefault(row.label, []).append(row.rank)
     found += [AverageRank(model, float(np.mean(r)), len(r), False) for model, r in partial.items()]
-    return sorted(found, key=lambda a: (not a.complete, -a.benchmarks, a.rank, a.model))
+    return sorted(found, key=lambda a: (not a.complete, -a.benchmarks, a.rank, a.label))

@@ -37,9 +37,12 @@ class Result(_Part):
 
     metric: str
     test: dict[str, float] = Field(description="fractions (accuracy 0.88), or the target's unit")
+    parts: dict[str, dict[str, float]] | None = Field(
+        None, description="the same on further parts of the split, such as in-distribution test graphs"
+    )
     val: dict[str, float]
     val_loss: float
-    rows: dict[str, int] = Field(description="nodes or graphs in train, val and test")
+    rows: dict[str, int] = Field(description="nodes or graphs in train, val, test and further parts")
     epoch: int = Field(description="the selected epoch")
     epochs: int = Field(description="epochs that ran")
     parameters: int
@@ -49,11 +52,12 @@ class Result(_Part):
     )
 
     @model_serializer(mode="wrap")
-    def _without_curve(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``curve`` out where there is none, as in lines from before the field was there."""
+    def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``parts`` and ``curve`` out where there are none, as in lines from before the fields were there."""
         written: dict[str, Any] = write(self)
-        if self.curve is None:
-            written.pop("curve", None)
+        for name in ("parts", "curve"):
+            if getattr(self, name) is None:
+                written.pop(name, None)
         return written
 
 

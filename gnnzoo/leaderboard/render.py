@@ -20,6 +20,7 @@ from gnnzoo.errors import StorageError, UnknownNameError
 from gnnzoo.leaderboard.boards import LEVEL, Apart, Board, Row, average_ranks, rank_table
 from gnnzoo.leaderboard.figures import Drawing, IntervalRow, ParetoPoint, intervals, pareto, rank_diagram, to_bytes
 from gnnzoo.leaderboard.record import Record
+from gnnzoo.leaderboard.shift import shift_table
 from gnnzoo.leaderboard.stats import critical_difference, friedman
 from gnnzoo.leaderboard.table import (
     cells_text,
@@ -28,10 +29,11 @@ from gnnzoo.leaderboard.table import (
     lacking_text,
     mean_text,
     metric_text,
+    p_text,
     published_text,
     unit,
 )
-from gnnzoo.registry import DATASETS, MODELS, partition
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, partition
 
 __all__ = ["Site", "check", "demo_table", "full_name", "markdown", "results_table", "site", "write"]
 
@@ -173,7 +175,7 @@ def _benchmark_page(board: Board, results: str, pictures: Sequence[str], suites:
 
     parts.append("## Results")
     if board.rows:
-        parts += [_benchmark_table(board), *_notes(board)]
+        parts += [_benchmark_table(board), *_notes(board), *_shift(board)]
     else:
         parts.append("No records can be compared.")
     parts += pictures
@@ -195,7 +197,7 @@ def _apart_table(apart: Sequence[Apart]) -> str:
     for a in apart:
         metric = a.records[0].result.metric
         mean = f"{mean_text(a.summary, metric)}{unit(metric)}, {metric}"
-        rows.append([f"`{a.model}`", a.reason, str(len(a.records)), mean])
+        rows.append([f"`{a.label}`", a.reason, str(len(a.records)), mean])
     return markdown(["model", "why", "records", "test mean ± 95 % CI"], rows)
 
 
@@ -227,6 +229,15 @@ def _benchmark_table(board: Board) -> str:
     return markdown(columns, rows)
 
 
+def _shift(board: Board, head: str = "## In distribution and shifted") -> list[str]:
+    """Return what a benchmark's shift costs, where it has one."""
+    found = shift_table(board.benchmark, board.metric, board.rows)
+    if found is None:
+        return []
+    table = markdown(found.columns, [[f"`{label}`", *cells] for label, *cells in found.lines])
+    return [head, f"What shifts: {found.what}.", table, _bullets([_sentence(found.method)])]
+
+
 def _notes(board: Board) -> list[str]:
     """Return how the numbers of a board were made."""
     lines = [INTERVAL]
@@ -253,7 +264,7 @@ def _notes(board: Board) -> list[str]:
 
 
 def _numbers_in_print(board: Board) -> list[list[str]]:
-    models = dict.fromkeys([*(row.model for row in board.rows), *board.not_run])
+    models = dict.fromkeys([*(row.label for row in board.rows), *board.not_run])
     rows = []
     for model in models:
         number = MODELS.card(model).published.get(board.benchmark) if model in MODELS.names() else None
@@ -287,16 +298,19 @@ def _provenance(board: Board, results: str) -> str:
         costs = [r.cost for r in row.records]
         file = f"{results}/{board.benchmark}/{row.model}.jsonl"
         config = f"[`{row.config}`]({results}/configs/{row.config}.json)"
-        rows.append([f"`{row.label}`", f"[{len(row.records)}]({file})", config, _settings(row.model, board.benchmark)])
+        rows.append([f"`{row.label}`", f"[{len(row.records)}]({file})", config, _settings(row, board.benchmark)])
         rows[-1] += [_commits(row.records), _dates(row.records), row.hardware]
         rows[-1] += [*(_listed(getattr(c, x) for c in costs) for x in _VERSIONS)]
         rows[-1] += [_listed(c.origin or "here" for c in costs)] * foreign
     return markdown([*columns, *["origin"] * foreign], rows) if rows else ""
 
 
-def _settings(model: str, benchmark: str) -> str:
-    setting = MODELS.card(model).datasets.get(benchmark)
-    return setting.source if setting else "the model's defaults"
+def _settings(row: Row, benchmark: str) -> str:
+    """Return where the model's settings are from, and the strategy's where it is not the usual one."""
+    method = [("model", MODELS.card(row.model).datasets.get(benchmark))]
+    if strategy := row.label.partition("+")[2]:
+        method.append(("strategy", STRATEGIES.card(strategy).datasets.get(benchmark)))
+    return "; ".join(setting.source if setting else f"the {kind}'s defaults" for kind, setting in method)
 
 
 _VERSIONS = ("torch", "pyg", "python")
@@ -332,6 +346,9 @@ def _suite_page(
     if rest:
         why = "Benchmarks that select on test, or by which nobody may be ranked; they count for no average."
         parts += ["## Not ranked with the others", why, _matrix(rest, averages=False)]
+    for b in clean:
+        link = f"[{b.benchmark}]({b.benchmark}.md)"
+        parts += _shift(b, f"## In distribution and shifted: {link}")
     parts += pictures
     absent = [b for b in benchmarks if b not in {board.benchmark for board in found}]
     if absent:
@@ -344,8 +361,8 @@ def _suite_page(
 def _matrix(found: Sequence[Board], averages: bool = True) -> str:
     """Return models × benchmarks."""
     averages = averages and len(found) > 1
-    ranks = {a.model: a for a in average_ranks(found)} if averages else {}
-    models = list(dict.fromkeys([*ranks, *(row.model for b in found for row in b.rows)]))
+    ranks = {a.label: a for a in average_ranks(found)} if averages else {}
+    models = list(dict.fromkeys([*ranks, *(row.label for b in found for row in b.rows)]))
     metrics = {b.metric for b in found}
     columns = ["model", *["average rank"] * averages]
     for b in found:
@@ -358,7 +375,7 @@ def _matrix(found: Sequence[Board], averages: bool = True) -> str:
             a = ranks.get(model)
             cells.append("" if a is None else f"{a.rank:.2f}" if a.complete else f"({a.rank:.2f} on {a.benchmarks})")
         for b in found:
-            row = next((row for row in b.rows if row.model == model), None)
+            row = next((row for row in b.rows if row.label == model), None)
             cells.append(_matrix_cell(row, b, model))
         rows.append(cells)
     one = f"{_heading(metrics.pop())} ± 95 % CI.\n\n" if len(metrics) == 1 else ""
@@ -369,7 +386,7 @@ def _matrix_cell(row: Row | None, board: Board, model: str) -> str:
     if row is not None:
         lacking = lacking_text(row, board.splits, board.seeds)
         return _mean(row, board.metric) + (f" ({lacking})" if lacking else "")
-    if any(a.model == model for a in board.apart):
+    if any(a.label == model for a in board.apart):
         return "apart"
     return "not run" if model in board.not_run else "does not fit"
 
@@ -395,8 +412,7 @@ def _ranks(suite: str, found: Sequence[Board]) -> tuple[Drawing | None, str]:
         return None, head + text
     test = friedman(ranks)
     p_value = test.p_f if test else 1.0
-    words = f"p {'< 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}"
-    over = f"over {n} benchmarks with {k} models (Friedman's test, Iman and Davenport's F, {words})"
+    over = f"over {n} benchmarks with {k} models (Friedman's test, Iman and Davenport's F, {p_text(p_value)})"
     if p_value >= LEVEL:
         return None, f"{head}No critical-difference diagram: ranks do not differ by more than chance {over}."
     mean = [float(rank) for rank in ranks.mean(axis=0)]
@@ -558,7 +574,7 @@ def _index(
     if suites:
         rows = []
         for suite, benchmarks, found in suites:
-            models = {row.model for b in found for row in b.rows}
+            models = {row.label for b in found for row in b.rows}
             link = f"[{suite.name}]({suite.name}.md)"
             rows.append([link, _sentence(suite.summary), f"{len(found)} of {len(benchmarks)}", str(len(models))])
         parts += ["## Suites", markdown(["suite", "what it is", "benchmarks with records", "models"], rows)]

@@ -155,9 +155,9 @@ def _one(
         found: Board = board(store, benchmark, [card.name], config_hash, settings=settings)
     except GnnzooError as error:
         return without("not comparable", str(error))
-    row = next((row for row in found.rows if row.model == card.name), None)
+    row = next((row for row in found.rows if row.label == card.name), None)
     if row is None:
-        reasons = dict.fromkeys(f"{a.reason} ({_runs(len(a.records))})" for a in found.apart)
+        reasons = dict.fromkeys(f"{a.reason} ({_runs(len(a.records))})" for a in found.apart if a.label == card.name)
         if not reasons:
             return without("not run", "")
         return without("not comparable", "; ".join(reasons))

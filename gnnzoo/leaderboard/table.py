@@ -17,6 +17,7 @@ __all__ = [
     "lacking_text",
     "mean_text",
     "metric_text",
+    "p_text",
     "published_text",
     "unit",
 ]
@@ -55,8 +56,13 @@ def difference_text(row: Row, metric: str) -> str:
         return ""
     text = f"{in_unit(row.against_best.difference, metric):+.{_decimals(metric)}f}"
     if row.p_holm is not None:
-        text += f" (p {'< 0.001' if row.p_holm < 0.001 else f'= {row.p_holm:.3f}'})"
+        text += f" ({p_text(row.p_holm)})"
     return text
+
+
+def p_text(p_value: float) -> str:
+    """Return ``p = 0.040`` or ``p < 0.001``."""
+    return f"p {'< 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}"
 
 
 def cells_text(row: Row, splits: int = 0, seeds: int = 0) -> str:

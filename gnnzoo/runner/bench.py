@@ -108,7 +108,7 @@ class Bench:
     folder: str = "studies"
     """Of their studies."""
     untuned: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Models and benchmarks whose study failed, with the reason: they are not run."""
+    """Contenders and benchmarks whose study failed, with the reason: they are not run."""
 
     @property
     def todo(self) -> int:
@@ -276,12 +276,12 @@ def prepare(values: Mapping[str, Any], signatures: bool = True) -> Bench:
 _OF_STUDIES = ("tune", "studies", "storage", "sampler", "pruner", "finalists", "trial_timeout")
 """Keys that say how every pair is tuned."""
 
-_OF_RUNS = ("model", "dataset", "protocol", "splits", "seeds", "results", "checkpoint")
+_OF_RUNS = ("model", "dataset", "protocol", "strategy", "splits", "seeds", "results", "checkpoint")
 """Keys that studies do not share with the runs that follow them."""
 
 
 def _pair(config: Config) -> dict[str, Any]:
-    return {"model": config.model, "dataset": f"{config.dataset}@{config.protocol}"}
+    return {"model": config.model, "dataset": f"{config.dataset}@{config.protocol}", "strategy": config.strategy}
 
 
 def _tune_all(work: Bench, reporter: BenchReporter, until: float | None) -> bool:
@@ -313,11 +313,11 @@ def _tune_all(work: Bench, reporter: BenchReporter, until: float | None) -> bool
         except StorageError:
             raise
         except GnnzooError as error:
-            work.untuned[config.model, config.benchmark] = str(error)
+            work.untuned[config.contender, config.benchmark] = str(error)
     cells = [
         replace(cell, config=found.get(id(cell.config), cell.config))
         for cell in work.plan.cells
-        if (cell.config.model, cell.config.benchmark) not in work.untuned
+        if (cell.config.contender, cell.config.benchmark) not in work.untuned
     ]
     configs = list({id(cell.config): cell.config for cell in cells}.values())
     work.plan = replace(work.plan, configs=configs, cells=cells)

@@ -30,7 +30,7 @@ from gnnzoo.runner.engine import DivergedError, Fit, evaluate, fit, rng_state, s
 from gnnzoo.runner.hardware import cost, pick_device
 from gnnzoo.runner.planning import Cell, Execution
 from gnnzoo.strategies import Strategy, Teacher
-from gnnzoo.tasks import Task, create_task
+from gnnzoo.tasks import Stage, Task, create_task
 from gnnzoo.transforms import prepare
 
 __all__ = [
@@ -242,23 +242,28 @@ def read_result(cell: Cell, trained: Trained, execution: Execution) -> Result:
     device = pick_device(execution.device)
     bundle, done, config = _to(trained.bundle, device), trained.fit, cell.config
     task, split = _task(bundle, config.train), bundle.splits[cell.split]
-    totals: dict[str, dict[str, float]] = {"val": {}, "test": {}}
+    extra = {name: rows for name, rows in split.extra.items() if len(rows)}
+    parts = {"val": split.val, "test": split.test, **extra}
+    totals: dict[str, dict[str, float]] = {name: {} for name in parts}
     val_loss = 0.0
     for state in done.states:
         trained.model.load_state_dict(state)
-        for stage in ("val", "test"):
-            batches = task.loader(bundle, split, stage, config.train.batch_size)
+        for part, rows in parts.items():
+            stage: Stage = "val" if part == "val" else "test"
+            of_part = split if part == "val" else replace(split, test=rows)
+            batches = task.loader(bundle, of_part, stage, config.train.batch_size)
             seen = evaluate(task, trained.model, batches, config.train.eval_draws)
             for name, value in seen.metrics.items():
-                totals[stage][name] = totals[stage].get(name, 0.0) + value / len(done.states)
-            if stage == "val":
+                totals[part][name] = totals[part].get(name, 0.0) + value / len(done.states)
+            if part == "val":
                 val_loss += seen.loss / len(done.states)
     return Result(
         metric=task.metric,
         test=totals["test"],
+        parts={name: totals[name] for name in extra} or None,
         val=totals["val"],
         val_loss=val_loss,
-        rows={stage: len(getattr(split, stage)) for stage in ("train", "val", "test")},
+        rows={"train": len(split.train), **{name: len(rows) for name, rows in parts.items()}},
         epoch=done.epoch,
         epochs=done.epochs,
         parameters=sum(p.numel() for p in trained.model.parameters() if p.requires_grad),

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gnnzoo.cards import DatasetCard, ModelCard, StrategyCard
 from gnnzoo.errors import ConfigError, GnnzooError, UnknownNameError, closest
-from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, partition
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, contender, partition, usual_strategy
 from gnnzoo.resources import config_dir, load_yaml, parse_value
 from gnnzoo.signature import check, parameters, validate
 from gnnzoo.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -173,6 +173,11 @@ class Config:
     def benchmark(self) -> str:
         """``dataset@protocol``."""
         return f"{DATASETS.label(self.dataset)}@{self.protocol}"
+
+    @property
+    def contender(self) -> str:
+        """The model, with a strategy that is not its usual one; see :func:`gnnzoo.registry.contender`."""
+        return contender(self.model, self.strategy)
 
     @property
     def train(self) -> TrainConfig:
@@ -459,7 +464,7 @@ def resolve(
             f"nothing is trained on {dataset_card.name}@{in_name or protocol or dataset_card.default_protocol}: "
             f"gnnzoo expressivity model={model_card.name} dataset={dataset_card.name} counts the pairs it separates"
         )
-    strategy_card = STRATEGIES.card(strategy or ("rpc" if apart else model_card.strategy or defaults["strategy"]))
+    strategy_card = STRATEGIES.card(strategy or usual_strategy(model_card.name, not apart))
     _check_fit("model", model_card, dataset_card, MODELS)
     _check_fit("strategy", strategy_card, dataset_card, STRATEGIES)
     notes: list[str] = []

@@ -283,6 +283,7 @@ def fit(
             size = len(batch.y)
             total, rows = total + value * size, rows + size
         row = {"epoch": epoch, "train_loss": total / max(rows, 1), "lr": optimizer.param_groups[0]["lr"]}
+        row |= strategy.log()
         val_loss = None
         finished = epoch >= config.epochs
         if epoch % config.eval_every == 0 or finished:

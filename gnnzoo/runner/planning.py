@@ -39,7 +39,7 @@ class Cell:
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.config.model} {self.config.benchmark} split {self.split} seed {self.seed}"
+        return f"{self.config.contender} {self.config.benchmark} split {self.split} seed {self.seed}"
 
 
 @dataclass
@@ -225,27 +225,30 @@ def plan(values: Mapping[str, Any], signatures: bool = True, empty: bool = False
         for name in [*map(MODELS.canonical, models), *(partition(b)[0] for b in benchmarks)]:
             _ = DATASETS.canonical(name) if is_path(name) else None
         benchmarks = {b: named for b, named in benchmarks.items() if not is_path(partition(b)[0])}
-    pairs, notes = _fitting(
-        {model: named and asked["model"] for model, named in models.items()},
-        {benchmark: named and asked["dataset"] for benchmark, named in benchmarks.items()},
-        choices.get("strategy") or load_yaml(config_dir() / "defaults.yaml")["strategy"],
-        [model for model, named in models.items() if named],
-    )
-    if benchmarks and not pairs and not empty:
-        raise ConfigError(notes[-1])
-    configs = [
-        resolve(
-            model,
-            benchmark,
-            choices.get("protocol"),
-            choices.get("strategy"),
-            suite,
-            request.layers,
-            signatures,
-            request.stored,
+    configs, notes = [], []
+    for strategy in _as_list(choices.get("strategy") or []) or [None]:
+        pairs, left_out = _fitting(
+            {model: named and asked["model"] for model, named in models.items()},
+            {benchmark: named and asked["dataset"] for benchmark, named in benchmarks.items()},
+            strategy or load_yaml(config_dir() / "defaults.yaml")["strategy"],
+            [model for model, named in models.items() if named],
         )
-        for model, benchmark in pairs
-    ]
+        if benchmarks and not pairs and not empty:
+            raise ConfigError(left_out[-1])
+        notes += left_out
+        configs += [
+            resolve(
+                model,
+                benchmark,
+                choices.get("protocol"),
+                strategy,
+                suite,
+                request.layers,
+                signatures,
+                request.stored,
+            )
+            for model, benchmark in pairs
+        ]
     configs = [config for i, config in enumerate(configs) if config not in configs[:i]]  # a name may stand twice
     if (tuned := request.tuned) is not None:  # what a user set above the file is another configuration
         found = {key: tuned[key] for key in ("source", "trials")}

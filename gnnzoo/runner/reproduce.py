@@ -9,7 +9,8 @@ from typing import Any
 from gnnzoo.leaderboard.reproduce import Reproduction, printed, reproductions
 from gnnzoo.leaderboard.store import Store
 from gnnzoo.registry import MODELS
-from gnnzoo.runner.config import Config, default_results, resolve
+from gnnzoo.runner.config import default_results
+from gnnzoo.runner.standings import shipped
 
 __all__ = ["reproduce"]
 
@@ -32,15 +33,13 @@ def reproduce(
     """
     store = Store(results or default_results())
 
-    @cache
-    def shipped(name: str, benchmark: str) -> Config:
-        return resolve(name, benchmark, training=False)
+    config = cache(shipped)
 
     def settings(name: str, benchmark: str) -> dict[str, Any]:
-        return shipped(name, benchmark).to_dict()
+        return config(name, benchmark).to_dict()
 
     def config_hash(name: str, benchmark: str) -> str:
-        return shipped(name, benchmark).hash
+        return config(name, benchmark).hash
 
     models = [model] if model else [name for name in MODELS.names() if printed(MODELS.card(name), dataset)]
     return [r for name in models for r in reproductions(store, name, config_hash, dataset, settings)]

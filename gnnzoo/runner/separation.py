@@ -35,6 +35,10 @@ _ROUNDING = {torch.float64: 1e-11, torch.float32: 1e-5}
 _FAR = 1e4
 """Differences by so many times what relabelling changes need no test of their own."""
 
+_NEAR = 10
+"""Differences by less than so many times of it are none, where there are too many pairs to test each by itself: one
+test in twenty may be wrong, and that of millions."""
+
 _BLOCK = 512
 """Rows of the table of all pairs that are looked at together."""
 
@@ -141,7 +145,8 @@ def separate(
 
     Sets with more than ``every`` pairs are gone through twice: from two copies of each graph it is seen how far
     relabelling moves an embedding. Pairs that differ by 10,000 times as much (and by a millionth of the output) are
-    apart, pairs that differ by rounding are not, and only those between are tested with all copies.
+    apart, pairs that differ by less than 10 times as much or by rounding are not, and only those between are tested
+    with all copies.
 
     Args:
         embed: an invariant function of graphs, or one that should be; deterministic or not.
@@ -197,6 +202,7 @@ def _screen(
     output, scale = outputs[:, 0], outputs.abs().amax(dim=(1, 2)).clamp(min=torch.finfo(outputs.dtype).tiny)
     moved = (outputs[:, 0] - outputs[:, 1]).abs().amax(dim=1) / scale
     noise = float(moved[finite].max()) if finite.any() else 0.0
+    least, most = max(_ROUNDING[outputs.dtype], _NEAR * noise), max(1e-6, _FAR * noise)
     near = [torch.empty(0, 2, dtype=torch.int64)]
     for rows in members:
         rows = rows[finite[rows]]
@@ -206,10 +212,10 @@ def _screen(
             distance /= torch.maximum(scale[block][:, None], scale[rows])
             later = torch.arange(start, start + len(block))[:, None] < torch.arange(len(rows))
             distance[(y[block][:, None] == y[rows]) | ~later] = 0.0
-            far = distance >= max(1e-6, _FAR * noise)
+            far = distance >= most
             found.separated += int(far.sum())
             found.beyond_wl += int((far & (wl[block][:, None] == wl[rows])).sum())
-            first, second = (~far & (distance > _ROUNDING[output.dtype])).nonzero().T
+            first, second = (~far & (distance > least)).nonzero().T
             near.append(torch.stack([block[first], rows[second]], dim=1))
     return torch.cat(near)
 

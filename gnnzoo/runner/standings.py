@@ -15,10 +15,20 @@ from gnnzoo.cards import SuiteCard
 from gnnzoo.errors import ConfigError, UnknownNameError, closest
 from gnnzoo.leaderboard.boards import Board, Test, boards, recorded
 from gnnzoo.leaderboard.store import Store
-from gnnzoo.registry import DATASETS, MODELS, SUITES, partition
+from gnnzoo.registry import DATASETS, MODELS, SUITES, contender, partition
 from gnnzoo.runner.config import Config, default_results, resolve
 
-__all__ = ["find_suite", "standings"]
+__all__ = ["find_suite", "shipped", "standings"]
+
+
+def shipped(contender: str, benchmark: str, suite: str | None = None) -> Config:
+    """Return the shipped configuration of a model, or of one with a strategy (``gin+irm``), on a benchmark.
+
+    Raises:
+        ConfigError: they do not fit, or are not known.
+    """
+    model, _, strategy = contender.partition("+")
+    return resolve(model, benchmark, strategy=strategy or None, suite=suite, training=False)
 
 
 def find_suite(name: str) -> SuiteCard | None:
@@ -110,37 +120,35 @@ def standings(
     else:
         taking_part = None
 
-    @cache
-    def shipped(model: str, benchmark: str) -> Config:
-        return resolve(model, benchmark, suite=suite.name if suite else None, training=False)
-
+    of_suite = suite.name if suite else None
     if tuned is not None:
         named = _named(Path(studies), tuned)
 
-        def of_study(model: str, benchmark: str) -> str:
-            if (model, benchmark) not in named:
+        def of_study(contender: str, benchmark: str) -> str:
+            if (contender, benchmark) not in named:
                 raise ConfigError(f"no study of {tuned} trials in {studies}")
-            return named[model, benchmark]
+            return named[contender, benchmark]
 
         found = boards(store, chosen, taking_part, of_study, test=test)
         return [replace(b, rows=[replace(row, trials=tuned) for row in b.rows]) for b in found]
+    config = cache(shipped)
     return boards(
         store,
         chosen,
         taking_part,
-        lambda model, benchmark: shipped(model, benchmark).hash,
-        settings=lambda model, benchmark: shipped(model, benchmark).to_dict(),
+        lambda contender, benchmark: config(contender, benchmark, of_suite).hash,
+        settings=lambda contender, benchmark: config(contender, benchmark, of_suite).to_dict(),
         test=test,
     )
 
 
 def _named(studies: Path, trials: int) -> dict[tuple[str, str], str]:
-    """Return the hash of what studies of so many trials have named, by model and benchmark; of several the newest."""
+    """Return the hash of what studies of so many trials named, by contender and benchmark; of several the newest."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for path in sorted(studies.glob("*/summary.json")):
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
-            pair = summary["model"], summary["benchmark"]
+            pair = contender(summary["model"], summary["strategy"]), summary["benchmark"]
             entry = summary["made_with"]["date"], summary["best"]["config"]
             if summary["trials"]["tried"] == trials:
                 found[pair] = max(entry, found.get(pair, entry))

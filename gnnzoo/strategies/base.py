@@ -68,6 +68,10 @@ class Strategy(ABC):
     def on_epoch(self, epoch: int) -> None:  # noqa: B027 - optional
         """Do what happens between epochs; ``epoch`` counts from 1."""
 
+    def log(self) -> dict[str, float]:
+        """Return numbers of the epoch that has just been trained, for its row of the history."""
+        return {}
+
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return trainable parameters beside the model's."""
         return ()

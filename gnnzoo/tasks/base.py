@@ -109,6 +109,26 @@ class Task(ABC):
             return F.l1_loss(scored, y) if self.metric == "mae" else F.mse_loss(scored, y)
         return F.binary_cross_entropy_with_logits(scored, y)
 
+    def losses(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each scored row, ``[num_rows]``; their mean is :meth:`loss` up to rounding.
+
+        Of several values per row a row's loss is their mean. Where labels are missing, it is the sum over the known
+        ones by the number of them that a row has on average: 0 for a row without any.
+        """
+        scored, y = batch.select(output), batch.y
+        if self.target == "multiclass":
+            return F.cross_entropy(scored, y, reduction="none")
+        y = y.view_as(scored).to(scored.dtype)
+        known = ~y.isnan()
+        y = y.masked_fill(~known, 0.0)
+        if self.target == "regression":
+            function = F.l1_loss if self.metric == "mae" else F.mse_loss
+            losses = function(scored, y, reduction="none")
+        else:
+            losses = F.binary_cross_entropy_with_logits(scored, y, reduction="none")
+        per_row = known.sum().clamp(min=1) / max(len(scored), 1)
+        return losses.masked_fill(~known, 0.0).flatten(1).sum(dim=1) / per_row
+
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
         """Score predictions by the protocol's metric, and by OGB's code where the protocol says so."""
         y = y if self.target == "multiclass" else y.view_as(outputs)

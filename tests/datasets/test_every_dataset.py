@@ -35,6 +35,9 @@ def test_is_what_its_card_says(name, protocol, recwarn):
     assert (bundle.digest, bundle.hash) == (expected.digest, expected.hash)
     assert not [w for w in recwarn if "are not those of the card" in str(w.message)]
     bundle.check()
+    if expected.shift is not None:
+        named = {*expected.shift.shifted, *filter(None, [expected.shift.in_distribution])}
+        assert all(named <= {"test", *split.extra} for split in bundle.splits)
     assert len({split.hash for split in bundle.splits}) == len(bundle.splits)
     if card.homophily is not None and protocol == card.default_protocol:
         assert edge_homophily(bundle) == pytest.approx(card.homophily, abs=6e-4)

@@ -175,7 +175,7 @@ def test_records_from_elsewhere_say_so(store):
 
 
 def apart(found):
-    return [(a.model, a.reason, len(a.records)) for a in found.apart]
+    return [(a.label, a.reason, len(a.records)) for a in found.apart]
 
 
 def test_other_data(store):
@@ -347,7 +347,7 @@ def test_on_test_without_curves_is_apart(store):
     add(store, [0.9, 0.9, 0.8], "mlp", "toy@on-test")
     found = of(store, "toy@on-test")
     assert found.rows == []
-    assert [(a.model, a.reason) for a in found.apart] == [("mlp", "no curve over epochs, so no epoch for all splits")]
+    assert [(a.label, a.reason) for a in found.apart] == [("mlp", "no curve over epochs, so no epoch for all splits")]
 
 
 def test_wilcoxon_as_the_choice(store):
@@ -410,7 +410,7 @@ def test_average_ranks(store):
     assert benchmarks == ["toy@whole", "toy@error", "toy@single"]
     assert np.array_equal(ranks, [[1, 2, 3], [1.5, 3, 1.5], [2, 1, 3]])
     averages = average_ranks(found)
-    assert [(a.model, a.benchmarks, a.complete) for a in averages] == [
+    assert [(a.label, a.benchmarks, a.complete) for a in averages] == [
         ("gcn", 3, True),
         ("mlp", 3, True),
         ("sheaf", 3, True),
@@ -426,7 +426,7 @@ def test_a_model_that_lacks_a_benchmark_comes_after_and_changes_no_rank(store):
             "toy@error": {"gcn": 0.2, "mlp": 0.1},
         },
     )
-    assert [(a.model, a.rank, a.benchmarks, a.complete) for a in average_ranks(found)] == [
+    assert [(a.label, a.rank, a.benchmarks, a.complete) for a in average_ranks(found)] == [
         ("gcn", 1.5, 2, True),
         ("mlp", 1.5, 2, True),
         ("sheaf", 1, 1, False),
@@ -445,7 +445,7 @@ def test_what_no_average_counts(store):
     add(store, [0.99, 0.99], "sheaf")
     found = boards(store, [*table], None, shipped)
     assert rank_table(found)[:2] == (["gcn", "mlp"], ["toy@whole"])
-    assert [(a.model, a.rank, a.benchmarks) for a in average_ranks(found)] == [("gcn", 1, 1), ("mlp", 2, 1)]
+    assert [(a.label, a.rank, a.benchmarks) for a in average_ranks(found)] == [("gcn", 1, 1), ("mlp", 2, 1)]
 
 
 def test_no_average_of_nothing(store):
@@ -454,7 +454,7 @@ def test_no_average_of_nothing(store):
     assert average_ranks(fill(store, {"toy@whole": {"gcn": 0.9}})) == []
     # two pairs without a common model: nobody is ranked everywhere
     found = fill(store, {"toy@error": {"gcn": 0.1, "mlp": 0.2}, "toy@single": {"sheaf": 0.1, "dagnn": 0.2}})
-    assert [(a.model, a.complete) for a in average_ranks(found)] == [
+    assert [(a.label, a.complete) for a in average_ranks(found)] == [
         ("dagnn", False),
         ("gcn", False),
         ("mlp", False),

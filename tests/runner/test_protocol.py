@@ -12,6 +12,7 @@ from gnnzoo import register_dataset, register_model, standings
 from gnnzoo.cards import StrategyCard
 from gnnzoo.datasets import Bundle, Split
 from gnnzoo.datasets.bundle import hide_labels, label_store
+from gnnzoo.errors import ConfigError
 from gnnzoo.registry import STRATEGIES
 from gnnzoo.runner import cell as cells
 from gnnzoo.runner import plan, run
@@ -42,6 +43,9 @@ def load_toy_graphs(card, protocol, files):
     order = torch.randperm(40, generator=generator)
     if protocol == "habit":
         return graphs, [Split(0, order[:24], order[24:], order[24:]), Split(1, order[16:], order[:16], order[:16])]
+    if protocol == "parts":
+        extra = {"near": order[28:31], "far": order[31:], "nobody": order[:0]}
+        return graphs, [Split(0, order[:20], order[20:28], order[28:], extra=extra)]
     return graphs, [Split(0, order[:24], order[24:32], order[32:]), Split(1, order[16:], order[:8], order[8:16])]
 
 
@@ -64,6 +68,7 @@ def toy_graphs():
         "protocols": {
             "two": {"summary": "two random splits", "splits": 2, "metric": "accuracy"},
             "habit": {"summary": "val is test", "splits": 2, "metric": "accuracy", "selection": "on-test"},
+            "parts": {"summary": "test in two parts", "splits": 1, "metric": "accuracy"},
             "thrice": {"summary": "two random splits", "splits": 2, "metric": "accuracy", "seeds": 3},
         },
         "default_protocol": "two",
@@ -100,12 +105,39 @@ def test_clean_protocols_record_no_curve(tmp_path, toy_graphs):
     assert "curve" not in json.loads(record.line())["result"]
 
 
+def test_further_parts_stand_beside_test(tmp_path, toy_graphs):
+    choices = {"settings": {"train.epochs": 3, "train.batch_size": 8}, "results": tmp_path}
+    found = run("gin", f"{toy_graphs}@parts", **choices)
+    result = found.records[0].result
+    assert list(result.parts) == ["near", "far"]  # an empty part says nothing
+    assert result.rows == {"train": 20, "val": 8, "test": 12, "near": 3, "far": 9}
+    right = {name: part["accuracy"] * result.rows[name] for name, part in result.parts.items()}
+    assert all(value == pytest.approx(round(value)) for value in right.values())
+    assert result.test["accuracy"] * 12 == pytest.approx(right["near"] + right["far"])
+    assert run("gin", f"{toy_graphs}@parts", **choices).records == found.records  # read again
+    (plain,) = run("gin", toy_graphs, splits=[0], settings={"train.epochs": 1}, results=tmp_path).records
+    assert plain.result.parts is None
+    assert "parts" not in json.loads(plain.line())["result"]
+
+
 def test_a_protocol_says_how_many_seeds_it_wants(toy_graphs):
     wanted = plan({"model": "gin", "dataset": f"{toy_graphs}@thrice"}).cells
     assert [(c.split, c.seed) for c in wanted] == [(split, seed) for split in range(2) for seed in range(3)]
     asked = plan({"model": "gin", "dataset": f"{toy_graphs}@thrice", "seeds": 1}).cells
     assert {c.seed for c in asked} == {0}
     assert {c.seed for c in plan({"model": "gin", "dataset": "ogbg-molesol"}, signatures=False).cells} == {*range(10)}
+
+
+def test_several_strategies_in_one_run(tmp_path, toy_graphs, snooping):
+    settings = {"train.epochs": 1}
+    found = run("gin,gine", toy_graphs, strategy=f"erm,{snooping}", splits=[0], settings=settings, results=tmp_path)
+    assert [(r.key.model, r.key.strategy) for r in found.records] == [
+        *(("gin", "erm"), ("gine", "erm"), ("gin", snooping), ("gine", snooping))
+    ]
+    (board,) = standings(f"{toy_graphs}@two", results=tmp_path, models=["gin", "gine"])
+    assert {a.label for a in board.apart} == {"gin", "gine", f"gin+{snooping}", f"gine+{snooping}"}
+    with pytest.raises(ConfigError, match="unknown strategy 'rmm'"):
+        plan({"model": "gin", "dataset": toy_graphs, "strategy": "erm,rmm"})
 
 
 def test_models_infer_from_the_graphs_that_are_trained_on(tmp_path, toy_graphs, monkeypatch):
