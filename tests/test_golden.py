@@ -135,12 +135,16 @@ def test_compare() -> None:
     assert compare(torch.zeros(0), torch.zeros(0)) == (0.0, None)
     assert compare(None, torch.zeros(0))[1] == "missing"
     assert compare(torch.full((1,), 1e-13), torch.zeros(1))[0] == pytest.approx(0.1)
+    parts = {"a": torch.zeros(1), "b": torch.tensor([3.0, 4.0])}
+    assert compare({**parts, "b": torch.tensor([3.0, 4.5])}, parts)[0] == pytest.approx(0.1)
+    assert compare({"a": parts["a"]}, parts)[1] == "not a, b"
 
 
 def test_prepare_casts_floats_only() -> None:
-    case = {"dtype": "float32", "inputs": {"x": torch.ones(1).double(), "e": torch.ones(1, dtype=torch.int64)}}
-    found = prepare(case)["inputs"]
-    assert (found["x"].dtype, found["e"].dtype) == (torch.float32, torch.int64)
+    tensors = {"x": torch.ones(1).double(), "e": torch.ones(1, dtype=torch.int64)}
+    case = {"dtype": "float32", "inputs": tensors | {"state": tensors}}
+    for found in (prepare(case)["inputs"], prepare(case)["inputs"]["state"]):
+        assert (found["x"].dtype, found["e"].dtype) == (torch.float32, torch.int64)
     assert case["inputs"]["x"].dtype == torch.float64
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,12 +15,12 @@ from gnnzoo.errors import DataError
 from gnnzoo.ops import sparse_linear, spmm
 from gnnzoo.types import Dropout, PositiveInt
 
-__all__ = ["LINKX"]
+__all__ = ["LINKX", "EdgeLinear", "reference_name"]
 
 _NORM = {"allow_single_element": True}  # a lone node has no batch statistics: it is normalized by the running ones
 
 
-class _EdgeLinear(SparseLinear):
+class EdgeLinear(SparseLinear):
     """PyG's linear layer on rows of the adjacency matrix; the product is ``ops.spmm``."""
 
     def forward(self, edge_index: Tensor) -> Tensor:
@@ -33,10 +34,10 @@ class LINKX(nn.Module):
 
     .. math::
         h_A = \mathrm{MLP}_A(A), \quad h_X = \mathrm{MLP}_X(X), \quad
-        Y = \mathrm{MLP}_f\bigl( \mathrm{ReLU}(W [h_A \Vert h_X] + h_A + h_X) \bigr)
+        Y = \mathrm{MLP}_f\bigl( \mathrm{ReLU}(\sigma(W [h_A \Vert h_X]) + h_A + h_X) \bigr)
 
     The first layer of :math:`\mathrm{MLP}_A` has a weight vector for every node, so the model is bound to one graph.
-    Layers of the perceptrons are linear, ReLU, batch normalization, dropout.
+    Layers of the perceptrons are linear, ReLU, batch normalization, dropout; :math:`\sigma` is the identity.
 
     Args:
         in_channels: width of the node features.
@@ -46,7 +47,8 @@ class LINKX(nn.Module):
         num_layers: linear layers of :math:`\mathrm{MLP}_f`.
         edge_layers: linear layers of :math:`\mathrm{MLP}_A`.
         node_layers: linear layers of :math:`\mathrm{MLP}_X`.
-        dropout: in :math:`\mathrm{MLP}_f`, after its hidden layers.
+        dropout: in :math:`\mathrm{MLP}_f`, after its hidden layers; the other two have none.
+        inner_activation: :math:`\sigma` is a ReLU.
 
     Shapes:
         - **input:** ``x`` ``[num_nodes, in_channels]``, ``edge_index`` ``[2, num_edges]``
@@ -63,11 +65,13 @@ class LINKX(nn.Module):
         edge_layers: PositiveInt = 1,
         node_layers: PositiveInt = 1,
         dropout: Dropout = 0.5,
+        inner_activation: bool | None = None,
     ) -> None:
         super().__init__()
+        self.inner_activation = inner_activation
         self.num_nodes = num_nodes
         width = hidden_channels
-        self.edge_lin = _EdgeLinear(num_nodes, width)
+        self.edge_lin = EdgeLinear(num_nodes, width)
         deep = edge_layers > 1
         self.edge_norm = BatchNorm(width, **_NORM) if deep else None
         self.edge_mlp = _mlp([width] * edge_layers) if deep else None
@@ -99,13 +103,57 @@ class LINKX(nn.Module):
         h = self.edge_lin(edge_index)
         if self.edge_mlp is not None:
             h = self.edge_mlp(self.edge_norm(h.relu()))  # type: ignore[misc]
-        h = h + self.cat_lin1(h)
+        mixed = self.cat_lin1(h)
         if self.node_mlp.num_layers == 1:
             lin = self.node_mlp.lins[0]
             x = sparse_linear(x, lin.weight, lin.bias)
         else:
             x = self.node_mlp(x)
-        return self.final_mlp(torch.relu(h + x + self.cat_lin2(x)))
+        if self.inner_activation:
+            return self.final_mlp(torch.relu(h + x + torch.relu(mixed + self.cat_lin2(x))))
+        return self.final_mlp(torch.relu(h + mixed + x + self.cat_lin2(x)))
+
+    @classmethod
+    def load_reference(cls, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> LINKX:
+        """Build the model from the authors' names.
+
+        Args:
+            config: ``num_nodes, in_dim, hidden, num_classes, dropout`` and ``backbone_args``: ``num_layers``,
+                ``init_layers_A``, ``init_layers_X``, ``inner_activation`` (their ``inner_dropout`` has no say in
+                evaluation).
+            state_dict: ``mlpA.*, mlpX.*, mlp_final.*`` with ``lins`` and ``bns``, and ``W``. A row of theirs lists the
+                targets of a node's edges: flip ``edge_index`` where the graph is directed.
+        """
+        layers = config["backbone_args"]
+        model = cls(
+            config["in_dim"],
+            config["num_classes"],
+            config["num_nodes"],
+            hidden_channels=config["hidden"],
+            num_layers=layers["num_layers"],
+            edge_layers=layers["init_layers_A"],
+            node_layers=layers["init_layers_X"],
+            dropout=config["dropout"],
+            inner_activation=layers["inner_activation"],
+        )
+        weights = dict(state_dict)
+        joint, bias = weights.pop("W.weight"), weights.pop("W.bias")
+        weights = {reference_name(name): value for name, value in weights.items()}
+        weights["edge_lin.weight"] = weights["edge_lin.weight"].t()
+        weights["cat_lin1.weight"], weights["cat_lin2.weight"] = joint.chunk(2, dim=1)
+        weights["cat_lin1.bias"], weights["cat_lin2.bias"] = bias, torch.zeros_like(bias)
+        model.to(joint.dtype).load_state_dict(weights)
+        return model
+
+
+def reference_name(theirs: str) -> str:
+    """Return our name of a parameter or buffer of the authors' perceptrons."""
+    mlp, kind, number, last = theirs.split(".")
+    ours = {"mlpA": "edge_mlp", "mlpX": "node_mlp", "mlp_final": "final_mlp"}[mlp]
+    if mlp == "mlpA" and number == "0":
+        return f"edge_lin.{last}" if kind == "lins" else f"edge_norm.module.{last}"
+    number = str(int(number) - 1) if mlp == "mlpA" else number
+    return f"{ours}.lins.{number}.{last}" if kind == "lins" else f"{ours}.norms.{number}.module.{last}"
 
 
 def _mlp(channels: list[int], dropout: float = 0.0) -> MLP:

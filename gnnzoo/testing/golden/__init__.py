@@ -183,7 +183,7 @@ def prepare(case: Case) -> Case:
     def cast(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.to(dtype) if value.is_floating_point() else value.clone()
-        return value
+        return {name: cast(item) for name, item in value.items()} if isinstance(value, dict) else value
 
     changed = {key: {n: cast(v) for n, v in case[key].items()} for key in ("inputs", "state_dict") if key in case}
     return case | changed
@@ -192,12 +192,16 @@ def prepare(case: Case) -> Case:
 def compare(found: Any, expected: Any, tiny: float = _TINY) -> tuple[float, str | None]:
     """Return the error ``||found - expected|| / max(||expected||, tiny)`` in float64, and what else is wrong.
 
-    Integers, booleans and strings must be equal; NaN must stand at the same places. Of a list, the largest error of its
-    items counts.
+    Integers, booleans and strings must be equal; NaN must stand at the same places. Of a list or a dictionary, the
+    largest error of its items counts.
     """
     infinite = float("inf")
     if found is None:
         return infinite, "missing"
+    if isinstance(expected, dict):
+        if not isinstance(found, Mapping) or found.keys() != expected.keys():
+            return infinite, f"not {', '.join(expected)}"
+        found, expected = [found[key] for key in expected], list(expected.values())
     if isinstance(expected, list) and any(isinstance(item, Tensor) for item in expected):
         if len(found) != len(expected):
             return infinite, f"{len(found)} items, not {len(expected)}"
