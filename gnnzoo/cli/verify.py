@@ -79,11 +79,15 @@ def _show(found: Any) -> None:
     percent = METRICS[metric].percent
     unit = " %" if percent else ""
     rows = []
-    for stage in ("test", "val"):
-        values = [in_unit(getattr(r.result, stage).get(metric, float("nan")), metric) for r in (first, second)]
-        rows.append([f"{stage} {metric}{unit}", *(f"{value:.4f}" if percent else f"{value:.6g}" for value in values)])
-    rows.append(["val_loss", *(f"{r.result.val_loss:.8g}" for r in (first, second))])
-    rows.append(["epoch", *(f"{r.result.epoch} of {r.result.epochs}" for r in (first, second))])
+    if metric == "separated":  # counts of pairs and of graphs; nothing is learnt
+        rows += [[name, *(f"{r.result.test[name]:,.0f}" for r in (first, second))] for name in first.result.test]
+    else:
+        for stage in ("test", "val"):
+            values = [in_unit(getattr(r.result, stage).get(metric, float("nan")), metric) for r in (first, second)]
+            texts = [f"{value:.4f}" if percent else f"{value:.6g}" for value in values]
+            rows.append([f"{stage} {metric}{unit}", *texts])
+        rows.append(["val_loss", *(f"{r.result.val_loss:.8g}" for r in (first, second))])
+        rows.append(["epoch", *(f"{r.result.epoch} of {r.result.epochs}" for r in (first, second))])
     rows += [[name, *(str(getattr(r.result, name)) for r in (first, second))] for name in ("parameters", "digest")]
     rows.append(["cpu_seconds", *(f"{r.cost.cpu_seconds:g}" for r in (first, second))])
     rows += [[name, *map(str, values)] for name, values in found.machine.items()]

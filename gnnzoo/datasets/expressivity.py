@@ -19,7 +19,17 @@ from gnnzoo.datasets.bundle import Bundle, Split
 from gnnzoo.datasets.raw import RawFiles
 from gnnzoo.errors import DataError
 
-__all__ = ["brec", "counting", "csl", "graph6", "planar_sat", "wl_classes", "wl_equal_pairs"]
+__all__ = [
+    "brec",
+    "counted_apart",
+    "counting",
+    "csl",
+    "graph6",
+    "planar_sat",
+    "substructures",
+    "wl_classes",
+    "wl_equal_pairs",
+]
 
 _CATEGORIES = ("basic", "regular", "str", "extension", "cfi", "4vtx", "dr")
 """BREC's files, in the order of its pairs."""
@@ -176,6 +186,56 @@ def counting(
         one_way = ends[:, pointer[i] : pointer[i + 1]]
         graphs.append(_graph(np.hstack([one_way, one_way[::-1]]), n, y=y[i].reshape(1, 1)))
     return graphs, [Split(0, *split)]
+
+
+def counted_apart(card: DatasetCard, protocol: str, files: RawFiles) -> tuple[list[Data], list[Split]]:
+    """Read the graphs of one size that colour refinement (1-WL) cannot tell from another of them.
+
+    A function of graphs can count a substructure only if it tells graphs apart that hold other numbers of it. ``y`` is
+    the number of the protocol's substructure (:func:`substructures`), ``group`` the class of 1-WL.
+    """
+    (name,) = card.files
+    with files.layout([name]) as folder:
+        lines = (folder / name).read_bytes().splitlines()
+    graphs = [_graph(*_parse_graph6(line, f"{card.name}: {name}, line {i}")) for i, line in enumerate(lines, start=1)]
+    _, group, size = np.unique(wl_classes(graphs), return_inverse=True, return_counts=True)
+    kept = np.flatnonzero(size[group] > 1)
+    adjacency = np.zeros((len(kept), graphs[0].num_nodes, graphs[0].num_nodes))
+    for row, i in zip(adjacency, kept, strict=True):
+        row[tuple(graphs[i].edge_index.numpy())] = 1
+    found = substructures(adjacency)[protocol]
+    numbers = np.unique(group[kept], return_inverse=True)[1]
+    for i, number, value in zip(kept, numbers, found, strict=True):
+        graphs[i].y, graphs[i].group = torch.tensor([int(value)]), torch.tensor([int(number)])
+    return [graphs[i] for i in kept], []
+
+
+def substructures(adjacency: np.ndarray) -> dict[str, np.ndarray]:
+    """Count small graphs in simple graphs.
+
+    Args:
+        adjacency: ``[num_graphs, num_nodes, num_nodes]`` float.
+
+    Returns:
+        ``[num_graphs]`` by name: ``triangle, star`` (three leaves), ``4-cycle, 4-clique`` as subgraphs,
+        ``tailed-triangle, chordal-cycle`` as induced subgraphs, as in the sets of Chen et al. (2020).
+    """
+    degree, two = adjacency.sum(-1), adjacency @ adjacency
+    common = adjacency * two
+    triangles = common.sum(-1) / 2  # at each node
+    cycles = (np.square(two).sum((1, 2)) - 2 * np.square(degree).sum(-1) + degree.sum(-1)) / 8
+    k4 = np.einsum("gij,gik,gil,gjk,gjl,gkl->g", *[adjacency] * 6, optimize="greedy") / 24
+    # two triangles on an edge; in a clique of four, each of its six edges is one
+    chordal = (adjacency * two * (two - 1)).sum((1, 2)) / 4 - 6 * k4
+    tailed = (triangles * (degree - 2)).sum(-1) - 4 * chordal - 12 * k4
+    return {
+        "triangle": triangles.sum(-1) / 3,
+        "star": (degree * (degree - 1) * (degree - 2)).sum(-1) / 6,
+        "4-cycle": cycles,
+        "4-clique": k4,
+        "tailed-triangle": tailed,
+        "chordal-cycle": chordal,
+    }
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

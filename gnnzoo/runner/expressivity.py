@@ -32,7 +32,10 @@ from gnnzoo.strategies.rpc import PairedComparisons
 from gnnzoo.tasks import Batch, forward
 from gnnzoo.transforms import prepare
 
-__all__ = ["SUITES", "Question", "expressivity", "questions"]
+__all__ = ["PAIRS", "SUITES", "Question", "answer", "expressivity", "pair_key", "questions"]
+
+PAIRS = "separated"
+"""The metric of sets whose pairs of graphs are to be told apart."""
 
 SUITES: dict[str, list[str]] = {
     "brec": ["BREC"],
@@ -44,9 +47,12 @@ SUITES: dict[str, list[str]] = {
         *("sr-16-6-2-2", "sr-25-12-5-6", "sr-26-10-3-4", "sr-28-12-6-4", "sr-29-14-6-7"),
         *("sr-35-16-6-8", "sr-35-18-9-9", "sr-36-14-4-6", "sr-40-12-2-4"),
     ],
-    "substructures": ["counting-er"],
+    "substructures": [
+        *(f"counting-8@{name}" for name in ("triangle", "tailed-triangle", "chordal-cycle", "4-cycle", "4-clique")),
+        "counting-er",
+    ],
 }
-"""What ``suite=`` stands for; ``substructures`` are counted by trained models, in all others nothing is trained."""
+"""What ``suite=`` stands for; models are trained on the last of ``substructures`` alone, to count them."""
 
 TARGETS = ("triangle", "tailed_triangle", "star", "chordal_cycle")
 """Of counting-er: what its graphs determine."""
@@ -85,14 +91,15 @@ def expressivity(
 
     Args:
         model: one or several registered names that fit graph tasks.
-        suite: of :data:`SUITES`; default: all of them but ``substructures``, unless ``dataset`` is given.
+        suite: of :data:`SUITES`; default: all of them but ``substructures``, unless ``dataset`` is given. With
+            ``substructures``, models are trained to count them, too: a record of counting-er for each.
         dataset: sets with a protocol of pairs.
         settings: ``{"data.polynomials": 6, "strategy.copies": 32, "model.num_layers": 2}``, dotted or nested.
         report: hears of every record, and whether it was made now.
         **choices: as on the command line: ``seeds, threads, device, results, root, config``.
 
     Returns:
-        A record for each model, set and seed; what is recorded already is not done again.
+        A record for each model, set and seed, then those of trained models; what is recorded already is not done again.
 
     Raises:
         ConfigError: an unknown name, a model that is not for graphs, settings that do not fit.
@@ -152,12 +159,16 @@ def questions(values: Mapping[str, Any], signatures: bool = True) -> tuple[list[
     for name in suites:
         if name not in SUITES:
             raise UnknownNameError("suite", name, SUITES)
-    sets = [d for name in suites if name != "substructures" for d in SUITES[name]]
+    sets = [d for name in suites for d in SUITES[name] if d != "counting-er"]
     benchmarks = dict.fromkeys(map(_benchmark, sets + _words(choices.get("dataset") or [])))
     seeds = parse_seeds(choices.get("seeds", 1))
     models = _words(choices["model"])
+    counting = "substructures" in suites
+    layers = request.layers
+    if counting:  # train.x= is for those that are trained, strategy.x= for all others
+        layers = [(s, {k: v for k, v in flatten(own) if not k.startswith("train.")}) for s, own in layers]
     found = [
-        Question(resolve(model, benchmark, None, None, None, request.layers, signatures, None, training=False), seed)
+        Question(resolve(model, benchmark, None, None, None, layers, signatures, None, training=False), seed)
         for model in models
         for benchmark in benchmarks
         for seed in seeds
@@ -171,9 +182,9 @@ def questions(values: Mapping[str, Any], signatures: bool = True) -> tuple[list[
         root=choices.get("root"),
     )
     training = {}
-    if "substructures" in suites:
-        training = {**values, "dataset": "counting-er@public"}
-        training.pop("suite", None)
+    if counting:
+        training = {k: v for k, v in values.items() if k != "suite" and not k.startswith("strategy.")}
+        training["dataset"] = "counting-er@public"
         _ = plan(training, signatures)
     return found, execution, training
 
@@ -181,7 +192,7 @@ def questions(values: Mapping[str, Any], signatures: bool = True) -> tuple[list[
 def answer(
     found: Sequence[Question],
     execution: Execution,
-    training: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
     report: Callable[[Question, Record, bool], None] | None = None,
 ) -> list[Record]:
     """Measure what has no record yet; see :func:`expressivity`."""
@@ -189,7 +200,7 @@ def answer(
     store.check_writable()
     with graceful_stop(), torch_threads(execution.threads), deterministic(execution.device):
         for question in found:
-            bundle = _loaded(question.config, execution)
+            bundle = _loaded(question.config, execution.root)
             key = _key(question, bundle)
             record = store.find(key)
             made = record is None
@@ -203,13 +214,18 @@ def answer(
     for target in TARGETS if training else ():
         from gnnzoo.runner.grid import Reporter, execute
 
-        work = plan({**training, "dataset.target": target})
+        work = plan({**(training or {}), "dataset.target": target})
         records += execute(work, Reporter()).records
     return records
 
 
-def _loaded(config: Config, execution: Execution) -> Bundle:
-    return load_dataset(config.dataset, config.protocol, execution.root, **config.sections["dataset"])
+def _loaded(config: Config, root: str | None) -> Bundle:
+    return load_dataset(config.dataset, config.protocol, root, **config.sections["dataset"])
+
+
+def pair_key(question: Question, root: str | None = None) -> Key:
+    """Return the identity of what is measured; ``root`` is a folder of raw files."""
+    return _key(question, _loaded(question.config, root))
 
 
 def _key(question: Question, bundle: Bundle) -> Key:
@@ -349,7 +365,7 @@ def _measure(question: Question, bundle: Bundle, key: Key, execution: Execution)
     done = Fit([state], 0, strategy.epochs)
     done.seconds, done.cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     result = Result(
-        metric="separated",
+        metric=PAIRS,
         test=found.metrics(),
         val={},
         val_loss=0.0,

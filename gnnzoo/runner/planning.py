@@ -225,8 +225,10 @@ def plan(values: Mapping[str, Any], signatures: bool = True, empty: bool = False
         for name in [*map(MODELS.canonical, models), *(partition(b)[0] for b in benchmarks)]:
             _ = DATASETS.canonical(name) if is_path(name) else None
         benchmarks = {b: named for b, named in benchmarks.items() if not is_path(partition(b)[0])}
-    configs, notes = [], []
-    for strategy in _as_list(choices.get("strategy") or []) or [None]:
+    configs: list[Config] = []
+    notes: list[str] = []
+    asked_strategies: list[str | None] = [*_as_list(choices.get("strategy") or [])]
+    for strategy in asked_strategies or [None]:
         pairs, left_out = _fitting(
             {model: named and asked["model"] for model, named in models.items()},
             {benchmark: named and asked["dataset"] for benchmark, named in benchmarks.items()},

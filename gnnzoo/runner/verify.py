@@ -19,6 +19,7 @@ from gnnzoo.leaderboard.store import Store
 from gnnzoo.registry import is_path
 from gnnzoo.runner.cell import cell_key, load_prepared
 from gnnzoo.runner.config import Config, default_results, resolve, restore
+from gnnzoo.runner.expressivity import PAIRS, Question, answer, pair_key
 from gnnzoo.runner.grid import Reporter, execute
 from gnnzoo.runner.planning import Cell, Execution, Plan, check_device
 
@@ -94,7 +95,7 @@ def by_key(
     Raises:
         ConfigError: there is none, or there are some of several configurations: then :func:`by_line` is the way.
     """
-    config = resolve(model, dataset, protocol)
+    config = resolve(model, dataset, protocol, training=False)
     path = Store(results or default_results()).path(config.benchmark, config.model)
     cell = f"{config.model} on {config.benchmark}, split {split}, seed {seed}"
     if not path.exists():
@@ -138,11 +139,13 @@ def noise(record: Record, siblings: Sequence[Record]) -> tuple[float, str]:
 
     Two standard deviations of the recorded metric: over the seeds of the same split where there are three or more,
     else over all splits and seeds, three or more. Never less than one test row, which is all there is where fewer are
-    recorded (for errors in the target's unit: 1 % of the value).
+    recorded (for errors in the target's unit: 1 % of the value; for pairs of graphs: none).
     """
     metric = record.result.metric
     value = record.result.test[metric]
-    if METRICS[metric].percent:
+    if metric == PAIRS:
+        least, basis = 0.0, "no pair"
+    elif METRICS[metric].percent:
         least, basis = 1 / record.result.rows["test"], "one test row"
     else:
         least, basis = abs(value) / 100, "1 % of the value"
@@ -179,7 +182,9 @@ def verify(
     dataset: str | None = None,
     reporter: Reporter | None = None,
 ) -> Verification:
-    """Train a record's cell again, in a folder of its own that is removed afterwards, with the same threads.
+    """Make a record again, in a folder of its own that is removed afterwards, with the same threads.
+
+    A cell is trained; where nothing is trained, the pairs of graphs are counted that are told apart.
 
     Args:
         located: see :func:`by_line`, :func:`by_key`.
@@ -199,11 +204,14 @@ def verify(
     record = located.record
     key = record.key
     config = _config(located, dataset)
-    bundle = load_prepared(config, root)
-    if key.split >= len(bundle.splits):
-        raise ConfigError(f"{located.place}: split {key.split}, {key.benchmark} has {len(bundle.splits)} here")
-    cell = Cell(config, key.split, key.seed)
-    here = cell_key(cell, bundle)
+    question, cell = Question(config, key.seed), Cell(config, key.split, key.seed)
+    if record.result.metric == PAIRS:
+        here = pair_key(question, root)
+    else:
+        bundle = load_prepared(config, root)
+        if key.split >= len(bundle.splits):
+            raise ConfigError(f"{located.place}: split {key.split}, {key.benchmark} has {len(bundle.splits)} here")
+        here = cell_key(cell, bundle)
     for what, recorded, found in (
         ("data digest", key.data, here.data),
         ("hash of its split", key.split_hash, here.split_hash),
@@ -219,7 +227,10 @@ def verify(
         device = "cpu"
     with tempfile.TemporaryDirectory(prefix="gnnzoo-verify-") as folder:
         execution = Execution(Path(folder), device, record.cost.threads, root)
-        (again,) = execute(Plan([config], [cell], execution), reporter or Reporter()).records
+        if record.result.metric == PAIRS:
+            (again,) = answer([question], execution)
+        else:
+            (again,) = execute(Plan([config], [cell], execution), reporter or Reporter()).records
     return judge(located, again)
 
 

@@ -6,6 +6,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from gnnzoo.runner import expressivity
+
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -29,6 +33,20 @@ def test_a_table_and_records(call: Call, tmp_path: Path) -> None:
     assert "## Apart" not in page
     assert re.search(r"^\| 1\.50? \| `gin` \| \*\*0\*\*", page, re.MULTILINE)
     assert "No splits: nothing is learnt; metric separated." in page
+
+
+@pytest.mark.data("counting-er")
+def test_what_is_counted(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs that are told apart, and how well a trained model counts: the substructure is named."""
+    monkeypatch.setitem(expressivity.SUITES, "substructures", ["counting-8@4-clique", "counting-er"])
+    monkeypatch.setattr(expressivity, "TARGETS", ("star",))
+    words = ["suite=substructures", "strategy.copies=6", "strategy.width=4", "train.epochs=1", f"results={tmp_path}"]
+    status, out, _ = call("expressivity", "model=graph-statistics-mlp", *words)
+    assert status == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[1][:5] == ["graph-statistics-mlp", "counting-8@4-clique", "0", "94", "0"]
+    assert lines[3][:3] == ["graph-statistics-mlp", "star", "0"]
+    assert 0 < float(lines[3][3]) < 2
 
 
 def test_a_mistake_is_one_line(call: Call) -> None:

@@ -177,6 +177,18 @@ def test_different(call, results):
     assert "noise is up to 9.091 % (one test row)" in out
 
 
+def test_pairs(call, tmp_path):
+    """Counts of pairs, no loss and no epoch."""
+    gnnzoo.expressivity("graph-statistics-mlp", dataset="rook-shrikhande", results=tmp_path)
+    status, out, _ = call("verify", "model=graph-statistics-mlp", "dataset=rook-shrikhande", f"results={tmp_path}")
+    assert status == 0
+    rows = words(out)
+    assert ["separated", "0", "0"] in rows
+    assert ["pairs", "1", "1"] in rows
+    assert not {"val_loss", "epoch"} & {line[0] for line in rows if line}
+    assert "equal: to the last bit, weights included" in out
+
+
 def test_a_stop_compares_nothing(call, results, monkeypatch):
     from gnnzoo.errors import Interrupted
     from gnnzoo.runner import verify

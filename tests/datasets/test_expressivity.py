@@ -236,3 +236,47 @@ def test_counted_substructures():
 def test_unknown_targets_are_refused():
     with pytest.raises(ConfigError, match="target"):
         load_dataset("counting-er", target="square")
+
+
+# --- substructures ---
+
+
+def test_substructures_are_counted_as_networkx_finds_them():
+    graphs = [nx.gnp_random_graph(7, 0.6, seed=seed) for seed in range(12)]
+    found = expressivity.substructures(np.stack([nx.to_numpy_array(graph) for graph in graphs]))
+    patterns = {
+        "triangle": nx.complete_graph(3),
+        "star": nx.star_graph(3),
+        "4-cycle": nx.cycle_graph(4),
+        "4-clique": nx.complete_graph(4),
+        "tailed-triangle": nx.Graph([(0, 1), (1, 2), (2, 0), (2, 3)]),
+        "chordal-cycle": nx.Graph([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)]),
+    }
+    assert patterns.keys() == found.keys()
+    for name, pattern in patterns.items():
+        induced = name in ("tailed-triangle", "chordal-cycle")
+        automorphisms = sum(1 for _ in nx.isomorphism.GraphMatcher(pattern, pattern).isomorphisms_iter())
+        for graph, value in zip(graphs, found[name], strict=True):
+            matcher = nx.isomorphism.GraphMatcher(graph, pattern)
+            every = matcher.subgraph_isomorphisms_iter() if induced else matcher.subgraph_monomorphisms_iter()
+            assert value == sum(1 for _ in every) / automorphisms, name
+
+
+@pytest.mark.data("counting-er")
+@pytest.mark.parametrize("target", ["triangle", "star", "tailed_triangle", "chordal_cycle"])
+def test_substructures_are_counted_as_the_authors_did(target):
+    bundle = load_dataset("counting-er", target=target)
+    adjacency = np.stack([to_dense_adj(g.edge_index, max_num_nodes=10)[0].numpy() for g in bundle.graphs[:500]])
+    expected = torch.cat([g.y for g in bundle.graphs[:500]]).flatten().numpy()
+    assert (expressivity.substructures(adjacency.astype(float))[target.replace("_", "-")] == expected).all()
+
+
+@pytest.mark.data("counting-8")
+def test_graphs_with_other_counts_share_a_class_of_1_wl():
+    bundle = load_dataset("counting-8", "triangle")
+    group = torch.cat([graph.group for graph in bundle.graphs])
+    assert partition(expressivity.wl_classes(bundle.graphs).tolist()) == partition(group.tolist())
+    assert group.unique(return_counts=True)[1].min() == 2
+    degrees = [np.bincount(graph.edge_index[0].numpy(), minlength=8) for graph in bundle.graphs]
+    stars = [(d * (d - 1) * (d - 2)).sum() for d in degrees]
+    assert len({*zip(group.tolist(), stars, strict=True)}) == len(group.unique())

@@ -8,7 +8,7 @@ import torch
 from gnnzoo import expressivity, standings
 from gnnzoo.cards import DatasetCard
 from gnnzoo.errors import ConfigError, UnknownNameError
-from gnnzoo.registry import DATASETS, MODELS
+from gnnzoo.registry import DATASETS, MODELS, partition
 from gnnzoo.runner import plan, run
 from gnnzoo.runner.config import resolve
 from gnnzoo.runner.expressivity import SUITES, questions
@@ -35,6 +35,16 @@ def test_more_than_1_wl(tmp_path):
     assert only("gin", dataset=PAIR, settings=FAST, results=tmp_path)["separated"] == 0
     found = only("gin", dataset=PAIR, settings={**FAST, "data.polynomials": 6}, results=tmp_path)
     assert (found["separated"], found["beyond_wl"]) == (1, 1)
+
+
+@pytest.mark.data("counting-8")
+def test_substructures_that_cannot_be_counted(tmp_path):
+    """1-WL leaves 94 pairs with other numbers of cliques of four: gin can count none, with polynomials it sees all."""
+    settings = {"strategy.copies": 6, "strategy.width": 4}
+    found = only("gin", dataset="counting-8@4-clique", settings=settings, results=tmp_path)
+    assert (found["pairs"], found["wl_leaves"], found["separated"], found["controls_separated"]) == (94, 94, 0, 0)
+    found = only("gin-polynomials", dataset="counting-8@4-clique", settings=settings, results=tmp_path)
+    assert (found["separated"], found["beyond_wl"], found["controls_separated"]) == (94, 94, 0)
 
 
 def test_training_on_a_pair(tmp_path):
@@ -69,7 +79,7 @@ def test_records_are_found_again_and_stand_on_boards(tmp_path):
     assert "gcn" not in board.not_run  # for nodes alone
     expressivity("pna", dataset=PAIR, settings=FAST, results=tmp_path)
     (board,) = standings(f"{PAIR}@separate", results=tmp_path)
-    assert [(a.model, a.reason) for a in board.apart] == [("pna", "other settings: strategy.copies=18")]
+    assert [(a.label, a.reason) for a in board.apart] == [("pna", "other settings: strategy.copies=18")]
 
 
 def test_the_same_seed_gives_the_same_record(tmp_path):
@@ -132,15 +142,20 @@ def _sets(_registries):
 
 def test_suites_are_sets_of_pairs():
     names = {name for suite, found in SUITES.items() if suite != "substructures" for name in found}
-    for name in names:
-        assert any(p.splits == 0 for p in DATASETS.card(name).protocols.values()), name
+    for name in (*names, *SUITES["substructures"][:-1]):
+        assert any(p.splits == 0 for p in DATASETS.card(partition(name)[0]).protocols.values()), name
     found, _, training = questions({"model": "gin", "suite": "exp,sr"}, signatures=False)
     assert [q.config.benchmark for q in found][:2] == ["EXP@pairs", "CEXP@pairs"]
     assert len(found) == 2 + 10
     assert training == {}
     assert len(questions({"model": "gin"}, signatures=False)[0]) == len(names)
-    _, _, training = questions({"model": "gin", "suite": "substructures"}, signatures=False)
-    assert training["dataset"] == "counting-er@public"
+    values = {"model": "gin", "suite": "substructures", "strategy.copies": 18, "train.epochs": 2}
+    found, _, training = questions(values)
+    assert training == {"model": "gin", "dataset": "counting-er@public", "train.epochs": 2}
+    assert [f"{q.config.benchmark}" for q in found] == SUITES["substructures"][:-1]
+    assert {q.config.sections["strategy"]["copies"] for q in found} == {18}
+    (shipped,) = {q.config.sections["train"]["epochs"] for q in questions({"model": "gin", "suite": "csl"})[0]}
+    assert {q.config.sections["train"]["epochs"] for q in found} == {shipped}
 
 
 @pytest.mark.parametrize(

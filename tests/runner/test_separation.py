@@ -205,3 +205,18 @@ def test_noise_is_measured_before_pairs_are_screened():
     found = separate(noisy, [hexagon(), two_triangles(), path(y=2)], 16, level=1e-4, every=0)
     assert found.tested == 3
     assert found.separated == 3
+
+
+def test_noise_alone_separates_none_of_many_pairs():
+    """A test of each pair would be wrong once in twenty times: of 780 pairs of equal graphs, dozens."""
+    generator = np.random.default_rng(0)
+
+    def noisy(graphs):
+        outputs = degrees(graphs)
+        return outputs + 1e-9 * torch.from_numpy(generator.normal(size=outputs.shape))
+
+    graphs = [relabelled(hexagon(), i) for i in range(40)] + [path()]
+    for i, g in enumerate(graphs):
+        g.group, g.y = torch.tensor([0]), torch.tensor([i])
+    found = separate(noisy, graphs, COPIES, level=0.2, every=0)
+    assert (found.pairs, found.separated, found.tested) == (820, 40, 0)

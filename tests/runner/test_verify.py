@@ -128,6 +128,23 @@ def test_cards_that_changed_since_have_no_say(file, monkeypatch):
     assert verify(by_line(f"{file}:1")).verdict == "equal"
 
 
+def test_pairs_that_were_told_apart(tmp_path):
+    """Nothing is trained: they are counted again; one pair more is another result."""
+    gnnzoo.expressivity("gin-polynomials", dataset="rook-shrikhande", results=tmp_path)
+    (file,) = tmp_path.glob("*/gin-polynomials.jsonl")
+    located = by_key(tmp_path, "gin-polynomials", "rook-shrikhande")
+    assert located.place == f"{file}:1"
+    found = verify(located)
+    assert (found.verdict, found.why) == ("equal", "to the last bit, weights included")
+    assert found.again.result.test["separated"] == 1
+    change(file, 1, result={"test": found.again.result.test | {"separated": 0.0}})
+    found = verify(by_line(f"{file}:1"))
+    assert (found.verdict, found.why) == ("different", "the same weights, other numbers")
+    assert (found.tolerance, found.basis) == (0, "no pair")
+    change(file, 1, key={"data": "0" * 16})
+    assert "the data digest is 0000000000000000" in refused(verify, by_line(f"{file}:1"))
+
+
 @pytest.mark.data("texas")
 def test_a_shipped_record():
     file = Path(__file__).resolve().parents[2] / "leaderboards" / "results" / "texas@geom-gcn" / "mlp.jsonl"
