@@ -420,6 +420,40 @@ def _listed(pointer: Tensor, entries: Tensor, rows: Tensor) -> tuple[Tensor, Ten
     return row, entries[start[row] + within]
 
 
+def plain_weights(
+    x: Tensor, features: Tensor, queued: Tensor, noise: tuple[Tensor, Tensor], lr: float, factor: float
+) -> Tensor:
+    """L2R's weights of a batch (raw, ``[num_graphs]``), by autograd, feature by feature and step by step.
+
+    Args:
+        x: representation of the batch.
+        features: of the queue.
+        queued: its raw weights.
+        noise: ``(w, b)`` of all steps.
+        lr: of the first half of the steps.
+        factor: lambda.
+    """
+    raw = nn.Parameter(x.new_ones(len(x)))
+    optimizer = torch.optim.SGD([raw], lr=lr, momentum=0.9)
+    samples, steps = torch.cat([x, features]), len(noise[0])
+    for step, (w, b) in enumerate(zip(*noise, strict=True)):
+        optimizer.param_groups[0]["lr"] = lr * 0.1 ** (step // (steps / 2))
+        m = samples.unsqueeze(2) * w + b
+        m = m - m.min(dim=1, keepdim=True).values
+        m = m / m.max(dim=1, keepdim=True).values * (torch.pi / 2)
+        u = (2 / len(w)) ** 0.5 * (m.cos() + m.sin())
+        p = torch.cat([raw, queued]).softmax(dim=0).unsqueeze(1)
+        loss = x.new_zeros(())
+        for q in range(len(w)):
+            mean = (p * u[..., q]).sum(dim=0)
+            covariance = (p * u[..., q]).T @ u[..., q] - torch.outer(mean, mean)
+            loss = loss + covariance.square().sum() - covariance.diagonal().square().sum()
+        optimizer.zero_grad()
+        (loss / factor + raw.softmax(dim=0).square().sum()).backward()
+        optimizer.step()
+    return raw.detach()
+
+
 def plain_propagation(
     x: Mapping[str, Tensor],
     edges: Mapping[tuple[str, str, str], Tensor],

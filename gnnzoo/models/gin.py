@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import MLP, BatchNorm, GINConv
 from torch_geometric.nn.inits import reset
 
 from gnnzoo.errors import ConfigError
-from gnnzoo.nn.graph_level import NORM, Pooling, VirtualNode, pool
+from gnnzoo.nn.graph_level import NORM, Pooling, Representation, VirtualNode, pool
 from gnnzoo.ops import spmm
 from gnnzoo.types import Dropout, PositiveInt
 
-__all__ = ["GIN"]
+__all__ = ["GIN", "Convolution"]
 
 
-class _Convolution(GINConv):
+class Convolution(GINConv):
     """PyG's layer; the sum over neighbors is ``ops.spmm``."""
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
@@ -72,12 +74,17 @@ class GIN(nn.Module):
         self.dropout, self.pooling = dropout, pooling
         widths = [in_channels, *[hidden_channels] * num_layers]
         self.convs = nn.ModuleList(
-            _Convolution(MLP([width, *[hidden_channels] * mlp_layers], norm_kwargs=NORM), train_eps=train_eps)
+            self.convolution(MLP([width, *[hidden_channels] * mlp_layers], norm_kwargs=NORM), train_eps)
             for width in widths[:-1]
         )
         self.norms = nn.ModuleList(BatchNorm(hidden_channels, **NORM) for _ in self.convs)
         self.lins = nn.ModuleList(nn.Linear(width, out_channels) for width in widths)
         self.virtual_node = VirtualNode(hidden_channels, num_layers - 1) if virtual_node else None
+        self.representation = Representation()
+
+    def convolution(self, mlp: nn.Module, train_eps: bool) -> Convolution:
+        """Return a layer around a perceptron."""
+        return Convolution(mlp, train_eps=train_eps)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, by PyTorch's defaults."""
@@ -88,15 +95,29 @@ class GIN(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Tensor:
         """Return logits ``[num_graphs, out_channels]``, or ``[num_nodes, out_channels]`` without ``batch``."""
-        out, state = self._readout(0, x, batch), None
-        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
-            if self.virtual_node is not None and number > 1:
-                x, state = self.virtual_node(number - 2, x, state, batch)
-            x = norm(conv(x, edge_index)).relu()
-            out = out + self._readout(number, x, batch)
+        out = x.new_zeros(())
+        pooled, hidden = [], []
+        for number, h in enumerate(self.layers(x, edge_index, batch)):
+            g = h if batch is None else pool(h, batch, self.pooling)
+            logits = F.dropout(self.lins[number](g), self.dropout, self.training)
+            out = out + logits if number else logits
+            if number and batch is not None:
+                pooled.append(g)
+                hidden.append(h)
+        if batch is not None:
+            self.representation(self.represent(pooled), hidden)
         return out
 
-    def _readout(self, layer: int, x: Tensor, batch: Tensor | None) -> Tensor:
-        """Return the logits that one layer's representation adds."""
-        pooled = x if batch is None else pool(x, batch, self.pooling)
-        return F.dropout(self.lins[layer](pooled), self.dropout, self.training)
+    def layers(self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the nodes' features, then what each layer makes of them, ``[num_nodes, hidden_channels]``."""
+        state = None
+        yield x
+        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            if self.virtual_node is not None and number:
+                x, state = self.virtual_node(number - 1, x, state, batch)
+            x = norm(conv(x, edge_index)).relu()
+            yield x
+
+    def represent(self, pooled: Sequence[Tensor]) -> Tensor:
+        """Return the representation of the graphs, the sum of what each layer says of them."""
+        return sum(pooled[1:], pooled[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,17 @@ from torch.nn import functional as F
 from torch_geometric.data.data import BaseData
 from torch_geometric.nn import MLP, BatchNorm, global_add_pool, global_max_pool, global_mean_pool
 
-__all__ = ["NORM", "EdgeConvolutions", "Pooling", "Readout", "VirtualNode", "edge_features", "graph_sizes", "pool"]
+__all__ = [
+    "NORM",
+    "EdgeConvolutions",
+    "Pooling",
+    "Readout",
+    "Representation",
+    "VirtualNode",
+    "edge_features",
+    "graph_sizes",
+    "pool",
+]
 
 Pooling = Literal["sum", "mean", "max"]
 
@@ -96,6 +106,22 @@ class VirtualNode(nn.Module):
         if layer < len(self.mlps):
             state = self.mlps[layer](state + global_add_pool(h, batch))
         return h, state
+
+
+class Representation(nn.Module):
+    """The place where a network shows what it knows of graphs before it predicts; nothing changes there.
+
+    What works on representations, such as a strategy, listens to it with a hook.
+    """
+
+    def forward(self, graphs: Tensor, nodes: Sequence[Tensor] = ()) -> Tensor:
+        """Return ``graphs``.
+
+        Args:
+            graphs: ``[num_graphs, channels]``.
+            nodes: one or more ``[num_nodes, channels]`` whose sum is that of the nodes, dimension by dimension.
+        """
+        return graphs
 
 
 class Readout(nn.Module):
