@@ -183,7 +183,7 @@ class _MethodCard(Card):
     tiny: Section = {}
     defaults: Defaults = Defaults()
     search: dict[str, Domain] = {}
-    datasets: dict[str, Setting] = {}
+    datasets: dict[str, Setting] = {}  # by dataset@protocol; of a model with a strategy dataset@protocol+strategy
     protocols: dict[str, str] = {}  # dataset -> the published setting's, where not the default
     published: dict[str, Published] = {}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gnnzoo.leaderboard import Store
-from gnnzoo.registry import DATASETS, MODELS
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES
 from gnnzoo.runner.standings import standings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,6 +86,8 @@ def test_published_numbers_and_settings_name_protocols_that_exist(name):
     card = MODELS.card(name)
     for benchmark in [*card.datasets, *card.published, *card.parameters]:
         dataset, _, protocol = benchmark.partition("@")
+        protocol, _, strategy = protocol.partition("+")
+        assert not strategy or strategy in STRATEGIES.names()
         assert dataset
         assert protocol
         if dataset in DATASETS.names():

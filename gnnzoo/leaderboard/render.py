@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gnnzoo.atomic import write_bytes, write_text
-from gnnzoo.cards import DatasetCard, SuiteCard
+from gnnzoo.cards import DatasetCard, Setting, SuiteCard
 from gnnzoo.errors import StorageError, UnknownNameError
 from gnnzoo.leaderboard.boards import LEVEL, Apart, Board, Row, average_ranks, rank_table
 from gnnzoo.leaderboard.figures import Drawing, IntervalRow, ParetoPoint, intervals, pareto, rank_diagram, to_bytes
@@ -307,7 +307,10 @@ def _provenance(board: Board, results: str) -> str:
 
 def _settings(row: Row, benchmark: str) -> str:
     """Return where the model's settings are from, and the strategy's where it is not the usual one."""
-    method = [("model", MODELS.card(row.model).datasets.get(benchmark))]
+    settings = MODELS.card(row.model).datasets
+    if both := settings.get(f"{benchmark}+{row.records[0].key.strategy}"):
+        return both.source
+    method: list[tuple[str, Setting | None]] = [("model", settings.get(benchmark))]
     if strategy := row.label.partition("+")[2]:
         method.append(("strategy", STRATEGIES.card(strategy).datasets.get(benchmark)))
     return "; ".join(setting.source if setting else f"the {kind}'s defaults" for kind, setting in method)

@@ -1,8 +1,9 @@
 """From names and settings to one checked configuration, before any data is touched and without torch.
 
 Precedence, low to high: defaults.yaml < dataset < model ``defaults`` < strategy ``defaults`` < model
-``datasets.<benchmark>`` < strategy ``datasets.<benchmark>`` < protocol < suite < ``config=`` file < command line. A
-protocol has a say only where it selects on test: training then neither selects nor stops, see :func:`resolve`.
+``datasets.<benchmark>`` < strategy ``datasets.<benchmark>`` < model ``datasets.<benchmark>+<strategy>`` < protocol <
+suite < ``config=`` file < command line. A protocol has a say only where it selects on test: training then neither
+selects nor stops, see :func:`resolve`.
 """
 
 from __future__ import annotations
@@ -90,6 +91,9 @@ class TrainConfig(_Section):
         "val_metric", description="the epoch that is reported; mean_last: mean metric of the last selection_window"
     )
     selection_window: PositiveInt | None = Field(None, description="mean_last: how many evaluations")
+    ties: Literal["loss"] | None = Field(
+        None, description="val_metric: of equal epochs that with the lowest validation loss, not the first"
+    )
     stopping: Literal["patience", "window"] | None = Field(None, description="rule for stopping early")
     patience: PositiveInt | None = Field(None, description="patience: epochs without a best; window: its length")
     stop_monitor: Literal["loss", "metric"] = Field("loss", description="what stopping looks at, on validation")
@@ -486,10 +490,16 @@ def resolve(
         (f"models/{model_card.name}.yaml", model_card.defaults.model_dump()),
         (f"strategies/{strategy_card.name}.yaml", strategy_card.defaults.model_dump()),
     ]
-    for folder, method in (("models", model_card), ("strategies", strategy_card)):
-        if benchmark in method.datasets:
-            setting = method.datasets[benchmark]
-            source = f"{folder}/{method.name}.yaml {benchmark} ({setting.source})"
+    both = f"{benchmark}+{strategy_card.name}"
+    entries = (
+        ("models", model_card, benchmark),
+        ("strategies", strategy_card, benchmark),
+        ("models", model_card, both),
+    )
+    for folder, method, key in entries:
+        if key in method.datasets:
+            setting = method.datasets[key]
+            source = f"{folder}/{method.name}.yaml {key} ({setting.source})"
             stack.append((source, setting.model_dump(exclude={"source"})))
     if dataset_card.protocols[protocol].selection == "on-test":  # the epoch is chosen afterwards, one for all splits
         stack.append((f"protocol {protocol}", {"train": {"selection": "last", "stopping": None, "stop_rate": None}}))

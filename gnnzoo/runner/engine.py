@@ -99,20 +99,21 @@ class Selector:
     """Keeps the weights that the protocol reports."""
 
     def __init__(self, config: TrainConfig, metric: str) -> None:
-        self.rule = config.selection
+        self.rule, self.ties = config.selection, config.ties
         self.sign = 1.0 if METRICS[metric].higher_is_better else -1.0
         self.metric = metric
-        self.best = -math.inf
+        self.best, self.loss = -math.inf, math.inf
         self.epoch = 0
         self.states: deque[State] = deque(maxlen=config.selection_window if self.rule == "mean_last" else 1)
 
     def see(self, epoch: int, evaluation: Evaluation, model: nn.Module) -> None:
-        """Take note of an evaluated epoch; of equally good ones the first stays."""
+        """Take note of an evaluated epoch; of equally good ones the first stays, or that of the lowest loss."""
         if self.rule in ("val_loss", "val_metric"):
             value = -evaluation.loss if self.rule == "val_loss" else self.sign * evaluation.metrics[self.metric]
-            if not value > self.best:
+            lower = self.ties == "loss" and value == self.best and evaluation.loss < self.loss
+            if not (value > self.best or lower):
                 return
-            self.best = value
+            self.best, self.loss = value, evaluation.loss
         self.epoch = epoch
         if len(self.states) == self.states.maxlen:  # reuse the oldest buffers instead of allocating new ones
             state = self.states.popleft()
@@ -123,10 +124,10 @@ class Selector:
         self.states.append(state)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "epoch": self.epoch, "states": list(self.states)}
+        return {"best": self.best, "loss": self.loss, "epoch": self.epoch, "states": list(self.states)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.epoch = state["best"], state["epoch"]
+        self.best, self.loss, self.epoch = state["best"], state["loss"], state["epoch"]
         self.states.extend(state["states"])
 
 

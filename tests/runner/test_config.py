@@ -109,10 +109,10 @@ def only(values: dict[str, Any]) -> Config:
 
 
 def test_precedence(tmp_path: Path) -> None:
-    """Each of the nine levels beats all below it, and the source names the level that won."""
+    """Each of the ten levels beats all below it, and the source names the level that won."""
     benchmark = f"toy-data@{KARATE}"
     file = tmp_path / "mine.yaml"
-    file.write_text("train: {lr: 7.0}\n")
+    file.write_text("train: {lr: 8.0}\n")
     sources = [
         "defaults.yaml",
         "datasets/toy-data.yaml",
@@ -120,6 +120,7 @@ def test_precedence(tmp_path: Path) -> None:
         "strategies/toy-training.yaml",
         f"models/toy.yaml {benchmark} (table 1)",
         f"strategies/toy-training.yaml {benchmark} (table 2)",
+        f"models/toy.yaml {benchmark}+toy-training (table 3)",
         "suites/toy-suite.yaml",
         str(file),
         "command line",
@@ -128,12 +129,14 @@ def test_precedence(tmp_path: Path) -> None:
     for level, source in enumerate(sources):
         section = [{"train": {"lr": float(i)}} if i <= level else {} for i in range(len(sources))]
         toy_dataset(defaults=section[1])
-        toy_model(defaults=section[2], datasets={benchmark: {"source": "table 1", **section[4]}})
+        both = {f"{benchmark}+toy-training": {"source": "table 3", **section[6]}}
+        both[f"{benchmark}+erm"] = {"source": "another strategy's", "train": {"lr": 100.0}}
+        toy_model(defaults=section[2], datasets={benchmark: {"source": "table 1", **section[4]}} | both)
         toy_strategy(defaults=section[3], datasets={benchmark: {"source": "table 2", **section[5]}})
-        toy_suite(settings=section[6])
+        toy_suite(settings=section[7])
         values: dict[str, Any] = {"suite": "toy-suite", "strategy": "toy-training"}
-        values |= {"config": str(file)} if level >= 7 else {}
-        values |= {"train.lr": 8.0} if level >= 8 else {}
+        values |= {"config": str(file)} if level >= 8 else {}
+        values |= {"train.lr": 9.0} if level >= 9 else {}
         config = only(values)
         assert config.train.lr == (level or 0.01)
         assert config.sources["train.lr"] == source
@@ -253,7 +256,7 @@ def test_every_setting_changes_the_hash() -> None:
         **{"train.schedule_factor": 0.3, "train.schedule_monitor": "train_loss", "train.warmup_epochs": 2},
         **{"train.clip_norm": 1.0, "train.l1": 0.1, "train.l2": 0.1, "train.selection": "last"},
         **{"train.selection_window": 3, "train.stopping": None, "train.patience": 99, "train.stop_monitor": "loss"},
-        **{"train.stop_after": 3, "train.eval_every": 2, "train.eval_draws": 2},
+        **{"train.ties": "loss", "train.stop_after": 3, "train.eval_every": 2, "train.eval_draws": 2},
         **{"train.stop_rate": 1e-5, "data.polynomials": 6, "data.polynomial_norm": True},
         **{"data.polynomial_form": "dense", "data.coalesce": True, "data.merge_hyperedges": True},
         **{"data.singletons": True, "train.neighbors": 5, "train.hops": 2, "train.eps": 1e-6},

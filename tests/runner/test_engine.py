@@ -129,6 +129,14 @@ def test_selection_by_metric_takes_the_first_of_the_best():
     assert same(trace.fit.states[0], trace.weights[1])
 
 
+def test_ties_of_the_metric_are_broken_by_the_loss():
+    """Of epochs 2, 4 and 5 the fourth; epoch 3, whose loss is lowest of all, has a lower score."""
+    task = Script([3.0, 2.0, 0.5, 1.0, 1.5, 1.0], [0.1, 0.5, 0.4, 0.5, 0.5, 0.5])
+    trace = Trace(task, epochs=6, selection="val_metric", ties="loss")
+    assert trace.fit.epoch == 4
+    assert same(trace.fit.states[0], trace.weights[3])
+
+
 def test_selection_by_a_metric_that_should_be_low():
     trace = Trace(Script(metrics=[0.9, 0.3, 0.5, 0.3], metric="mae"), epochs=4, selection="val_metric")
     assert trace.fit.epoch == 2
@@ -601,6 +609,7 @@ MODES = {
     "groups": {"groups": {"head": {"lr": 0.3, "weight_decay": 0.1}}, "schedule": "cosine"},
     "val_loss": {"selection": "val_loss"},
     "val_metric": {"selection": "val_metric"},
+    "ties": {"selection": "val_metric", "ties": "loss"},
     "mean_last": {"selection": "mean_last", "selection_window": 4},
     "mean_last-seldom": {"selection": "mean_last", "selection_window": 3, "eval_every": 2},
     "patience": {"stopping": "patience", "patience": 3, "epochs": 60, "selection": "val_loss"},
