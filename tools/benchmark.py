@@ -438,7 +438,7 @@ def l2r_workloads() -> list[Workload]:
 
     def setting(graphs: int, channels: int, features: int) -> tuple[LearningToReweight, Tensor]:
         torch.manual_seed(0)
-        strategy = LearningToReweight(num_f=features, lambdap=0.1, n_clusters=None)
+        strategy = LearningToReweight(num_f=features, lambdap=0.1, n_clusters="all")
         x = torch.randn(graphs, channels)
         strategy.enqueue(torch.randn(graphs, channels), torch.ones(graphs))
         return strategy, x

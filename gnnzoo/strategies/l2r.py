@@ -143,7 +143,7 @@ class LearningToReweight(Strategy):
         loss: :math:`L_{decor}`: ``coded`` as in the anonymous code, or that of the ``paper``:
             :func:`~gnnzoo.nn.decorrelation.coded_decorrelation`, :func:`~gnnzoo.nn.decorrelation.paper_decorrelation`.
         rff: Fourier features, ``coded`` (scaled per sample) or ``textbook``; None: textbook for the loss of the paper.
-        n_clusters: of dimensions; one turns decorrelation off, None counts all pairs.
+        n_clusters: of dimensions; one turns decorrelation off, ``all`` gives each its own, so that all pairs count.
         num_queues: how many buffers of earlier batches.
         queue_size: graphs in a buffer; None: as many as the first batch has.
         num_f: Fourier features.
@@ -169,7 +169,7 @@ class LearningToReweight(Strategy):
         self,
         loss: Literal["coded", "paper"] = "coded",
         rff: Literal["coded", "textbook"] | None = None,
-        n_clusters: PositiveInt | None = 8,
+        n_clusters: PositiveInt | Literal["all"] = 8,
         num_queues: PositiveInt = 1,
         queue_size: PositiveInt | None = None,
         num_f: PositiveInt = 1,
@@ -317,7 +317,7 @@ class LearningToReweight(Strategy):
             nodes: ``[num_nodes, channels]``; environments are then graphs of at least three nodes.
             batch: which graph each node is of, ``[num_nodes]``.
         """
-        if self.n_clusters is None or self.clustered:
+        if self.n_clusters == "all" or self.clustered:
             return
         if nodes is not None:
             x, mask = to_dense_batch(nodes, batch)

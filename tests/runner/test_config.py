@@ -1,12 +1,13 @@
 """From names and settings to one checked configuration: precedence, sources, hash, and everything that can be wrong."""
 
+import inspect
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import yaml
@@ -29,6 +30,7 @@ from gnnzoo.runner.config import (
     parse_seeds,
     resolve,
 )
+from gnnzoo.signature import _kinds
 from gnnzoo.strategies import ERM
 from gnnzoo.types import Dropout, PositiveInt
 
@@ -596,3 +598,17 @@ def test_values_that_do_not_fit_each_other(folder: Path, gnnzoo: Callable[..., t
     assert {path.name for path in folder.iterdir()} == set(FILES)
     status, _, err = gnnzoo("run", "model=toy", "dataset=karate", "model.heads=3", "--dry-run")
     assert status == 2
+
+
+@pytest.mark.parametrize("registry", [MODELS, STRATEGIES], ids=lambda registry: registry.kind)
+def test_what_may_be_none_is_none_unless_set(registry: Any) -> None:
+    """None is not stored with records: another default would come back in its place."""
+    for name in registry.names():
+        init = registry.get(name).__init__
+        hints = get_type_hints(init, include_extras=True)
+        for parameter in inspect.signature(init).parameters.values():
+            if type(None) in _kinds(hints.get(parameter.name)):
+                assert parameter.default is None, f"{name}.{parameter.name}"
+    for schema in (TrainConfig, DataConfig):
+        for key, field in schema.model_fields.items():
+            assert type(None) not in _kinds(field.annotation) or field.default is None, key

@@ -225,7 +225,7 @@ def test_clusters_hold_what_is_near() -> None:
 
 
 def learner(**settings: Any) -> LearningToReweight:
-    return LearningToReweight(**{"n_clusters": None, **settings})
+    return LearningToReweight(**{"n_clusters": "all", **settings})
 
 
 @pytest.mark.parametrize("loss", ["coded", "paper"])
@@ -529,7 +529,7 @@ def train(strategy: Strategy, checkpoint: Checkpoint | None = None, stop_at: int
     "settings",
     [
         {},
-        {"n_clusters": None, "num_queues": 3, "num_f": 2, "concatenate": True, "epochp": 2},
+        {"n_clusters": "all", "num_queues": 3, "num_f": 2, "concatenate": True, "epochp": 2},
         {"loss": "paper", "lambdap": 10.0, "bilevel": "first_order"},
         {"n_clusters": 3, "bilevel": "unrolled", "epochb": 5},
     ],
@@ -558,7 +558,7 @@ def test_cards() -> None:
     shipped = resolve("gin", "PROTEINS25", strategy="l2r").sections["strategy"]
     assert shipped["n_clusters"] == 8
     stable = resolve("gin", "PROTEINS25", strategy="stablenet").sections["strategy"]
-    assert (stable["n_clusters"], stable["bilevel"], stable["loss"]) == (None, "none", "coded")
+    assert (stable["n_clusters"], stable["bilevel"], stable["loss"]) == ("all", "none", "coded")
     assert {key for key in shipped if shipped[key] != stable[key]} == {"n_clusters"}
     assert STRATEGIES.get("stablenet") is LearningToReweight
     with pytest.raises(ConfigError, match="strategy"):

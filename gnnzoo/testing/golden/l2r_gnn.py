@@ -58,7 +58,7 @@ def _decorrelation(case: dict[str, Any]) -> tuple[Tensors, Tensors]:
 def _weight_learner(case: dict[str, Any]) -> tuple[Tensors, Tensors]:
     config, inputs = case["config"], case["inputs"]
     options = {name: config[name] for name in _OPTIONS}
-    strategy = LearningToReweight(n_clusters=None, concatenate=not config["sum"], **options)
+    strategy = LearningToReweight(n_clusters="all", concatenate=not config["sum"], **options)
     strategy.epoch, strategy.iteration = config["global_epoch"], config["iteration"]
     strategy.queue_features = inputs["queue_features"].unsqueeze(0)
     strategy.queue_weights = inputs["queue_weight"].T
