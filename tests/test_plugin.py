@@ -402,7 +402,7 @@ class StopAt(Reporter):
 def test_an_interrupted_student_finds_its_teacher(
     tmp_path: Path, undisturbed: RunResult, teacher_steps: list[int]
 ) -> None:
-    with pytest.raises(Interrupted, match=r"mlp csbm@.* split 1 seed 5: stopped after epoch 3"):
+    with pytest.raises(Interrupted, match=r"mlp\+fixture-distil csbm@.* split 1 seed 5: stopped after epoch 3"):
         distil(tmp_path, StopAt())
     assert len(teacher_steps) == 20
     teacher_steps.clear()

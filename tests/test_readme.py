@@ -85,7 +85,7 @@ def test_the_tuning_that_is_shown_can_be_asked_for(monkeypatch, capsys, tmp_path
 
     monkeypatch.chdir(tmp_path)
     asked = re.findall(r"^(gnnzoo tune .*?|gnnzoo bench .*? tune=.*?) *(?:#.*)?$", README, re.MULTILINE)
-    assert len(asked) == 2
+    assert len(asked) == 3
     for command in asked:
         monkeypatch.setattr(sys, "argv", [*command.split(), "--dry-run"])
         with pytest.raises(SystemExit) as stop:
