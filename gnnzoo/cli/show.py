@@ -262,6 +262,10 @@ def dataset(card: DatasetCard) -> None:
         ("licence", card.licence),
     ]
     fields += [("health" if not i else "", claim.text) for i, claim in enumerate(card.health)]
+    for name, protocol in card.protocols.items():
+        if (shift := protocol.shift) is not None:
+            inside = f"in distribution: {shift.in_distribution}; " if shift.in_distribution else ""
+            fields += [("shift", f"{name}: {shift.what} ({inside}shifted: {', '.join(shift.shifted)})")]
     fitting = [
         name
         for name in MODELS.names()

@@ -169,6 +169,13 @@ def test_info_of_a_dataset(call: Call) -> None:
     assert "on-test" in call("info", "MUTAG")[1]
 
 
+def test_info_says_what_shifts(call: Call) -> None:
+    said = fields(call("info", "spmotif")[1])["shift"]
+    assert said.startswith("original: the base tells the class in training alone")
+    assert said.endswith("(in distribution: test_id; shifted: test)")
+    assert "shift" not in fields(call("info", "karate")[1])
+
+
 def test_info_of_other_things(call: Call) -> None:
     assert fields(call("info", "erm")[1])["strategy"].startswith("erm - empirical risk")
     assert "csbm" in fields(call("info", "demo")[1])["benchmarks"]
