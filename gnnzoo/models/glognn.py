@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch_geometric.data import Data
 
 from gnnzoo.errors import ConfigError, DataError
-from gnnzoo.models.linkx import EdgeLinear
+from gnnzoo.models.linkx import EdgeLinear, sizes_of_one_graph
 from gnnzoo.ops import sparse_linear, spmm
 from gnnzoo.types import Dropout, NonNegativeFloat, PositiveInt, Probability
 
@@ -100,14 +100,8 @@ class GloGNN(nn.Module):
 
     @classmethod
     def infer(cls, data: Data) -> dict[str, Any]:
-        """Read the sizes that the graph decides.
-
-        Raises:
-            DataError: several graphs, where there is no row of weights for a node.
-        """
-        if not isinstance(data, Data):
-            raise DataError("glognn has weights for every node of one graph; these data are several graphs")
-        return {"in_channels": data.num_node_features, "num_nodes": data.num_nodes}
+        """Read the sizes that the graph decides; see :func:`gnnzoo.models.linkx.sizes_of_one_graph`."""
+        return sizes_of_one_graph(data, "glognn")
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew: layers by PyTorch's defaults, weights of orders and classes alike, sum 1."""

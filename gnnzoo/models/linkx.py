@@ -15,9 +15,24 @@ from gnnzoo.errors import DataError
 from gnnzoo.ops import sparse_linear, spmm
 from gnnzoo.types import Dropout, PositiveInt
 
-__all__ = ["LINKX", "EdgeLinear", "reference_name"]
+__all__ = ["LINKX", "EdgeLinear", "reference_name", "sizes_of_one_graph"]
 
 _NORM = {"allow_single_element": True}  # a lone node has no batch statistics: it is normalized by the running ones
+
+
+def sizes_of_one_graph(data: Data, model: str) -> dict[str, Any]:
+    """Return the widths that a model with weights for every node takes from its graph.
+
+    Args:
+        data: the graph.
+        model: name of the model, for messages.
+
+    Raises:
+        DataError: several graphs, where there is no row of weights for a node.
+    """
+    if not isinstance(data, Data):
+        raise DataError(f"{model} has weights for every node of one graph; these data are several graphs")
+    return {"in_channels": data.num_node_features, "num_nodes": data.num_nodes}
 
 
 class EdgeLinear(SparseLinear):
@@ -82,14 +97,8 @@ class LINKX(nn.Module):
 
     @classmethod
     def infer(cls, data: Data) -> dict[str, Any]:
-        """Read the sizes that the graph decides.
-
-        Raises:
-            DataError: several graphs, where there is no row of weights for a node.
-        """
-        if not isinstance(data, Data):
-            raise DataError("linkx has weights for every node of one graph; these data are several graphs")
-        return {"in_channels": data.num_node_features, "num_nodes": data.num_nodes}
+        """Read the sizes that the graph decides; see :func:`sizes_of_one_graph`."""
+        return sizes_of_one_graph(data, "linkx")
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, by PyG's defaults."""
