@@ -44,7 +44,7 @@ def command(
     reporter = BenchTerminal()
     if dry_run and work.studies is not None:
         for config in work.plan.configs:
-            typer.echo(f"a study of {work.tuned} trials: {config.model} on {config.benchmark}", err=True)
+            typer.echo(f"a study of {work.tuned} trials: {config.contender} on {config.benchmark}", err=True)
         return
     if dry_run:
         reporter.planned(work)

@@ -93,7 +93,7 @@ class TerminalReporter(Reporter):
         )
         self._bar.update(
             self._epochs,
-            description=f"{cell.config.model} {cell.config.benchmark} split {cell.split}",
+            description=f"{cell.config.contender} {cell.config.benchmark} split {cell.split}",
             completed=epoch,
             total=cell.config.train.epochs,
             right=f"epoch {epoch}/{cell.config.train.epochs}  loss {row['train_loss']:.3f}{value}{told}",
@@ -163,7 +163,7 @@ class BenchTerminal(BenchReporter):
         """Print a line."""
         from gnnzoo.cli.tuning import TuneTerminal
 
-        self._say(f"tuning {number} of {total}: {config.model} on {config.benchmark}")
+        self._say(f"tuning {number} of {total}: {config.contender} on {config.benchmark}")
         return TuneTerminal()
 
     def _line(self, cell: Cell, left: Left, text: str) -> None:

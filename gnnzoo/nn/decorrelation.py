@@ -20,6 +20,7 @@ __all__ = [
     "cluster_dimensions",
     "coded_decorrelation",
     "coded_features",
+    "coded_gradient",
     "correlations",
     "dissimilarity",
     "paper_decorrelation",
@@ -79,13 +80,20 @@ def coded_decorrelation(u: Tensor, p: Tensor, pairs: Tensor) -> tuple[Tensor, Te
         pairs: I, ``[channels, channels]``, symmetric, of 0 and 1; the diagonal is 0 (:func:`apart`).
 
     Returns:
-        The loss, and its derivative with respect to ``p`` up to one number that is added to all entries, which changes
-        nothing as long as the sum of ``p`` stays 1.
+        The loss, and :func:`coded_gradient`.
+    """
+    grad = coded_gradient(u, p, pairs)
+    return p @ grad / 2, grad  # of the centred features the loss is a quadratic form of p
+
+
+def coded_gradient(u: Tensor, p: Tensor, pairs: Tensor) -> Tensor:
+    """Return the derivative of :func:`coded_decorrelation` with respect to ``p``, ``[num_samples]``.
+
+    It is right up to one number that is added to all entries, which changes nothing as long as the sum of ``p`` is 1.
     """
     u = u - (p @ u).unsqueeze(-2)
     covariance = ((u * p.unsqueeze(-1)).mT @ u).mul_(pairs)
-    grad = (u @ covariance).mul_(u).sum(dim=(0, 2)).mul_(2)
-    return p @ grad / 2, grad  # of the centred features the loss is a quadratic form of p
+    return (u @ covariance).mul_(u).sum(dim=(0, 2)).mul_(2)
 
 
 def paper_decorrelation(u: Tensor, v: Tensor, w: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:

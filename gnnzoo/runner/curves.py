@@ -55,7 +55,7 @@ def draw_curves(result: RunResult, path: Path) -> None:
             curves = [c for c in curves if c]
             drawn = drawn or bool(curves)
             for axis, key in zip(row, ("train_loss", f"val_{metric}"), strict=True):
-                _band(axis, curves, key, metric, config.model, colour, dash)
+                _band(axis, curves, key, metric, config.contender, colour, dash)
         row[0].set_ylabel("training loss")
         row[1].set_ylabel(f"validation {metric}" + (" (%)" if in_unit(1, metric) == 100 else ""))
         for axis in row:

@@ -12,8 +12,7 @@ from typing import Any
 
 from gnnzoo.cards import SuiteCard
 from gnnzoo.errors import ConfigError, UnknownNameError
-from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, is_path, partition
-from gnnzoo.resources import config_dir, load_yaml
+from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, SUITES, is_path, partition, usual_strategy
 from gnnzoo.runner.config import Config, default_results, load_choices, parse_indices, parse_seeds, resolve
 
 __all__ = ["Cell", "Execution", "Plan", "check_device", "check_workers", "plan", "positive"]
@@ -154,16 +153,16 @@ def _pairs(benchmark: str) -> bool:
     return found is not None and found.splits == 0
 
 
-def _misfit(model: str, strategy: str, benchmark: str) -> bool:
+def _misfit(model: str, strategy: str | None, benchmark: str) -> bool:
     if _pairs(benchmark):
         return True
     dataset = DATASETS.card(partition(benchmark)[0])
-    methods = (MODELS.card(model), STRATEGIES.card(strategy))
+    methods = (MODELS.card(model), STRATEGIES.card(strategy or usual_strategy(model)))
     return any(dataset.task not in card.tasks or dataset.structure not in card.structures for card in methods)
 
 
 def _fitting(
-    models: Mapping[str, bool], benchmarks: Mapping[str, bool], strategy: str, told: Iterable[str]
+    models: Mapping[str, bool], benchmarks: Mapping[str, bool], strategy: str | None, told: Iterable[str]
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Return the pairs that can be run, and what was left out of them.
 
@@ -173,7 +172,7 @@ def _fitting(
     Args:
         models: by name, whether a user named it.
         benchmarks: the same.
-        strategy: a registered name.
+        strategy: a registered name; None: each model's usual one.
         told: models of which it is said where they do not fit.
     """
     pairs = [(m, b) for b in benchmarks for m in models if (models[m] and benchmarks[b]) or not _misfit(m, strategy, b)]
@@ -232,7 +231,7 @@ def plan(values: Mapping[str, Any], signatures: bool = True, empty: bool = False
         pairs, left_out = _fitting(
             {model: named and asked["model"] for model, named in models.items()},
             {benchmark: named and asked["dataset"] for benchmark, named in benchmarks.items()},
-            strategy or load_yaml(config_dir() / "defaults.yaml")["strategy"],
+            strategy,
             [model for model, named in models.items() if named],
         )
         if benchmarks and not pairs and not empty:

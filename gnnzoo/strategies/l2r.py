@@ -18,8 +18,8 @@ from gnnzoo.errors import ConfigError
 from gnnzoo.nn.decorrelation import (
     apart,
     cluster_dimensions,
-    coded_decorrelation,
     coded_features,
+    coded_gradient,
     correlations,
     dissimilarity,
     paper_decorrelation,
@@ -268,12 +268,12 @@ class LearningToReweight(Strategy):
         raw = torch.cat([x.new_ones(size), queued.flatten()])
         weights = raw.clone()  # of the paper's loss: mean 1 in the batch, and in the queues
         weights[size:] = queued.numel() * queued.flatten().softmax(dim=0)
-        velocity = x.new_zeros(size)
+        velocity, mine = x.new_zeros(size), raw[:size]
         for step, u in enumerate(zip(*drawn, strict=True)):
-            own = raw[:size].softmax(dim=0)
+            own = mine.softmax(dim=0)
             if self.loss == "coded":
                 p = raw.softmax(dim=0)
-                _, grad = coded_decorrelation(u[0], p, pairs)
+                grad = coded_gradient(u[0], p, pairs)
                 total = p[:size] * (grad[:size] - p @ grad)
             else:
                 weights[:size] = size * own
@@ -285,8 +285,8 @@ class LearningToReweight(Strategy):
                 kept += own * extra
             total += kept - own * kept.sum()
             velocity.mul_(_MOMENTUM).add_(total, alpha=scale)
-            raw[:size].sub_(velocity, alpha=self.lrbl * 0.1 ** (step // (self.epochb / 2)))
-        return raw[:size].clone()
+            mine.sub_(velocity, alpha=self.lrbl * 0.1 ** (step // (self.epochb / 2)))
+        return mine.clone()
 
     def queues(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the buffers, ``[num_queues, queue_size, channels]`` and ``[num_queues, queue_size]``."""
