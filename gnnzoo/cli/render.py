@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,15 +35,8 @@ def made_from(results: Path, out: Path) -> Site:
     if not have:
         raise ConfigError(f"results={results} has no records")
     models = sorted({*MODELS.names(), *(model for names in have.values() for model in names)})
-
-    config = cache(shipped)
-    found = boards(
-        store,
-        None,
-        models,
-        lambda contender, benchmark: config(contender, benchmark).hash,
-        settings=lambda contender, benchmark: config(contender, benchmark).to_dict(),
-    )
+    config_hash, settings = shipped()
+    found = boards(store, None, models, config_hash, settings=settings)
     suites = []
     for suite in map(SUITES.card, SUITES.names()):
         own = any(suite.settings.model_dump().values()) and have.keys() & set(map(full_name, suite.benchmarks))

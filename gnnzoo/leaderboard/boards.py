@@ -12,6 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +38,9 @@ __all__ = [
     "Apart",
     "AverageRank",
     "Board",
+    "ConfigHash",
     "Row",
+    "Settings",
     "Test",
     "average_ranks",
     "board",
@@ -276,9 +279,10 @@ class _Set:
 def _sets(store: Store, folder: str, models: Collection[str], trained: bool = True) -> list[_Set]:
     """Return all records of a benchmark, the newest of every cell; see :func:`gnnzoo.registry.contender`."""
     found: dict[tuple[str, str, str, str], _Set] = {}
+    name = cache(contender)
     for model in models:
         for r in {r.key: r for r in store.read(store.path(folder, model))}.values():
-            label = contender(r.key.model, r.key.strategy, trained)
+            label = name(r.key.model, r.key.strategy, trained)
             identity = (label, r.key.config, r.key.data, r.result.metric)
             found.setdefault(identity, _Set(*identity)).records.append(r)
     return list(found.values())

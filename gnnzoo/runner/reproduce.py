@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
-from typing import Any
 
 from gnnzoo.leaderboard.reproduce import Reproduction, printed, reproductions
 from gnnzoo.leaderboard.store import Store
@@ -33,13 +31,6 @@ def reproduce(
     """
     store = Store(results or default_results())
 
-    config = cache(shipped)
-
-    def settings(name: str, benchmark: str) -> dict[str, Any]:
-        return config(name, benchmark).to_dict()
-
-    def config_hash(name: str, benchmark: str) -> str:
-        return config(name, benchmark).hash
-
+    config_hash, settings = shipped()
     models = [model] if model else [name for name in MODELS.names() if printed(MODELS.card(name), dataset)]
     return [r for name in models for r in reproductions(store, name, config_hash, dataset, settings)]

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from gnnzoo.cards import SuiteCard
 from gnnzoo.errors import ConfigError, UnknownNameError, closest
-from gnnzoo.leaderboard.boards import Board, Test, boards, recorded
+from gnnzoo.leaderboard.boards import Board, ConfigHash, Settings, Test, boards, recorded
 from gnnzoo.leaderboard.store import Store
 from gnnzoo.registry import DATASETS, MODELS, SUITES, contender, partition
 from gnnzoo.runner.config import Config, default_results, resolve
@@ -21,14 +21,25 @@ from gnnzoo.runner.config import Config, default_results, resolve
 __all__ = ["find_suite", "shipped", "standings"]
 
 
-def shipped(contender: str, benchmark: str, suite: str | None = None) -> Config:
-    """Return the shipped configuration of a model, or of one with a strategy (``gin+irm``), on a benchmark.
+def shipped(suite: str | None = None) -> tuple[ConfigHash, Settings]:
+    """Return two functions of a contender and a benchmark: the hash of its shipped configuration, and what is in it.
 
-    Raises:
-        ConfigError: they do not fit, or are not known.
+    A contender is a model, or one with a strategy (``gin+irm``). They raise a ConfigError where the two do not fit, or
+    are not known. Each is resolved once.
     """
-    model, _, strategy = contender.partition("+")
-    return resolve(model, benchmark, strategy=strategy or None, suite=suite, training=False)
+
+    @cache
+    def config(contender: str, benchmark: str) -> Config:
+        model, _, strategy = contender.partition("+")
+        return resolve(model, benchmark, strategy=strategy or None, suite=suite, training=False)
+
+    def config_hash(contender: str, benchmark: str) -> str:
+        return config(contender, benchmark).hash
+
+    def settings(contender: str, benchmark: str) -> dict[str, Any]:
+        return config(contender, benchmark).to_dict()
+
+    return config_hash, settings
 
 
 def find_suite(name: str) -> SuiteCard | None:
@@ -120,7 +131,6 @@ def standings(
     else:
         taking_part = None
 
-    of_suite = suite.name if suite else None
     if tuned is not None:
         named = _named(Path(studies), tuned)
 
@@ -131,15 +141,8 @@ def standings(
 
         found = boards(store, chosen, taking_part, of_study, test=test)
         return [replace(b, rows=[replace(row, trials=tuned) for row in b.rows]) for b in found]
-    config = cache(shipped)
-    return boards(
-        store,
-        chosen,
-        taking_part,
-        lambda contender, benchmark: config(contender, benchmark, of_suite).hash,
-        settings=lambda contender, benchmark: config(contender, benchmark, of_suite).to_dict(),
-        test=test,
-    )
+    config_hash, settings = shipped(suite.name if suite else None)
+    return boards(store, chosen, taking_part, config_hash, settings=settings, test=test)
 
 
 def _named(studies: Path, trials: int) -> dict[tuple[str, str], str]:
