@@ -94,6 +94,9 @@ class TrainConfig(_Section):
     ties: Literal["loss"] | None = Field(
         None, description="val_metric: of equal epochs that with the lowest validation loss, not the first"
     )
+    val_metric: Literal["mean_f1"] | None = Field(
+        None, description="what selection and stopping by metric see, not the protocol's: mean of micro- and macro-F1"
+    )
     stopping: Literal["patience", "window"] | None = Field(None, description="rule for stopping early")
     patience: PositiveInt | None = Field(None, description="patience: epochs without a best; window: its length")
     stop_monitor: Literal["loss", "metric"] = Field("loss", description="what stopping looks at, on validation")
@@ -526,6 +529,9 @@ def resolve(
     said = dataset_card.warnings(protocol, dict(flatten(sections)))
     notes += [f"{benchmark}: {text}" for text in said]
     complaint = TrainConfig(**sections["train"]).complain()
+    metric = dataset_card.protocols[protocol].metric
+    if sections["train"]["val_metric"] and not metric.endswith("_f1"):
+        complaint = f"train.val_metric={sections['train']['val_metric']} needs a protocol of F1; {benchmark}: {metric}"
     for key in ("coalesce", "merge_hyperedges"):
         if sections["data"][key] and dataset_card.task == "edge-dependent-node":
             complaint = f"data.{key}=true: every incidence of {dataset_card.name} has a label of its own"

@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,17 @@ from gnnzoo.strategies import Strategy
 from gnnzoo.tasks import Batch, Task
 from gnnzoo.tasks.base import collect
 
-__all__ = ["DivergedError", "Evaluation", "Fit", "evaluate", "fit", "rng_state", "seed_everything", "set_rng_state"]
+__all__ = [
+    "DivergedError",
+    "Evaluation",
+    "Fit",
+    "evaluate",
+    "fit",
+    "rng_state",
+    "seed_everything",
+    "set_rng_state",
+    "val_metric",
+]
 
 State = dict[str, Tensor]
 
@@ -95,12 +105,18 @@ def evaluate(task: Task, model: nn.Module, batches: Iterable[Batch], draws: int 
     return Evaluation(losses / draws, task.metrics(mean, targets), mean)
 
 
+def val_metric(config: TrainConfig, metric: str, found: Mapping[str, float]) -> float:
+    """Return what selection and stopping by metric see, of an evaluation's metrics; the higher, the better."""
+    if config.val_metric == "mean_f1":
+        return (found["micro_f1"] + found["macro_f1"]) / 2
+    return found[metric] if METRICS[metric].higher_is_better else -found[metric]
+
+
 class Selector:
     """Keeps the weights that the protocol reports."""
 
     def __init__(self, config: TrainConfig, metric: str) -> None:
-        self.rule, self.ties = config.selection, config.ties
-        self.sign = 1.0 if METRICS[metric].higher_is_better else -1.0
+        self.config, self.rule = config, config.selection
         self.metric = metric
         self.best, self.loss = -math.inf, math.inf
         self.epoch = 0
@@ -109,8 +125,9 @@ class Selector:
     def see(self, epoch: int, evaluation: Evaluation, model: nn.Module) -> None:
         """Take note of an evaluated epoch; of equally good ones the first stays, or that of the lowest loss."""
         if self.rule in ("val_loss", "val_metric"):
-            value = -evaluation.loss if self.rule == "val_loss" else self.sign * evaluation.metrics[self.metric]
-            lower = self.ties == "loss" and value == self.best and evaluation.loss < self.loss
+            by_loss = self.rule == "val_loss"
+            value = -evaluation.loss if by_loss else val_metric(self.config, self.metric, evaluation.metrics)
+            lower = self.config.ties == "loss" and value == self.best and evaluation.loss < self.loss
             if not (value > self.best or lower):
                 return
             self.best, self.loss = value, evaluation.loss
@@ -136,15 +153,14 @@ class Stopper:
 
     def __init__(self, config: TrainConfig, metric: str) -> None:
         self.config, self.metric = config, metric
-        self.sign = 1.0 if METRICS[metric].higher_is_better else -1.0
         self.values: list[float] = []
         self.best, self.best_epoch = -math.inf, 0
 
     def stop(self, epoch: int, evaluation: Evaluation) -> bool:
         """Take note of an evaluated epoch and say whether training ends with it."""
         config, patience = self.config, self.config.patience or 0
-        metric = self.sign * evaluation.metrics[self.metric]
-        value = -evaluation.loss if config.stop_monitor == "loss" else metric
+        by_loss = config.stop_monitor == "loss"
+        value = -evaluation.loss if by_loss else val_metric(config, self.metric, evaluation.metrics)
         self.values.append(value)
         if value > self.best:
             self.best, self.best_epoch = value, epoch

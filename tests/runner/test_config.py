@@ -264,7 +264,7 @@ def test_every_setting_changes_the_hash() -> None:
         **{"data.singletons": True, "train.neighbors": 5, "train.hops": 2, "train.eps": 1e-6},
     }
     known = {f"train.{key}" for key in TrainConfig.model_fields} | {f"data.{key}" for key in DataConfig.model_fields}
-    assert known - set(other) == {"train.groups"}
+    assert known - set(other) == {"train.groups", "train.val_metric"}
     hashes = [only(base).hash, *(only(base | {key: value}).hash for key, value in other.items())]
     hashes += [only(base | {"dataset": "karate"}).hash, only(base | {"strategy": "erm"}).hash]
     assert len(set(hashes)) == len(hashes)
@@ -276,6 +276,15 @@ def test_tagged_groups_are_settings() -> None:
     config = only(base | {"train.groups.slow.weight_decay": 0.1, "train.groups.slow.lr": 0.5})
     assert config.train.model_dump()["groups"] == {"slow": {"lr": 0.5, "weight_decay": 0.1}}
     assert config.hash != only(base).hash
+
+
+def test_the_mean_of_two_f1_scores_needs_a_protocol_that_has_them() -> None:
+    base = {"model": "rphgnn", "dataset": "hgb-imdb"}
+    config = only(base)
+    assert config.train.val_metric == "mean_f1"
+    assert config.hash != only(base | {"train.val_metric": "none"}).hash
+    with pytest.raises(ConfigError, match=r"train\.val_metric=mean_f1 needs .* F1; karate@.*: accuracy"):
+        only({"model": "gcn", "dataset": "karate", "train.val_metric": "mean_f1"})
 
 
 def test_how_it_is_run_does_not_change_the_hash(tmp_path: Path) -> None:

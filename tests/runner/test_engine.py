@@ -137,6 +137,24 @@ def test_ties_of_the_metric_are_broken_by_the_loss():
     assert same(trace.fit.states[0], trace.weights[3])
 
 
+class TwoF1(Script):
+    """Micro- and macro-F1 by script."""
+
+    def metrics(self, outputs, y):
+        self.seen += 1
+        return dict(zip(("micro_f1", "macro_f1"), self.scores[self.seen - 1], strict=True))
+
+
+def test_selection_and_stopping_by_the_mean_of_micro_and_macro_f1():
+    """Their means are 0.5, 0.6, 0.65, 0.55, 0.64: the third is best, where micro-F1 alone has the second."""
+    scores = [(0.5, 0.5), (0.8, 0.4), (0.7, 0.6), (0.7, 0.4), (0.75, 0.53), (0.9, 0.9)]
+    by_metric = {"epochs": 6, "selection": "val_metric", "stopping": "patience", "stop_monitor": "metric"}
+    mean = Trace(TwoF1(metrics=scores, metric="micro_f1"), val_metric="mean_f1", patience=2, **by_metric)
+    assert (mean.fit.epoch, mean.fit.epochs) == (3, 5)
+    micro = Trace(TwoF1(metrics=scores, metric="micro_f1"), patience=2, **by_metric)
+    assert (micro.fit.epoch, micro.fit.epochs) == (2, 4)
+
+
 def test_selection_by_a_metric_that_should_be_low():
     trace = Trace(Script(metrics=[0.9, 0.3, 0.5, 0.3], metric="mae"), epochs=4, selection="val_metric")
     assert trace.fit.epoch == 2

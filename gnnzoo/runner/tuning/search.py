@@ -22,6 +22,7 @@ from gnnzoo.errors import Interrupted, StorageError
 from gnnzoo.runner.cell import read_validation, train_cell
 from gnnzoo.runner.checkpoint import stop_requested
 from gnnzoo.runner.config import Config
+from gnnzoo.runner.engine import val_metric
 from gnnzoo.runner.failures import reason_of
 from gnnzoo.runner.planning import Cell
 from gnnzoo.runner.tuning import studies
@@ -240,21 +241,21 @@ class _SoFar:
     """The metric that a training would report if it ended now."""
 
     def __init__(self, config: Config, metric: str) -> None:
-        self._rule = config.train.selection
-        self._sign = 1.0 if METRICS[metric].higher_is_better else -1.0
-        self._metric, self._best = f"val_{metric}", -math.inf
+        self._config, self._metric, self._best = config.train, metric, -math.inf
         self.value = math.nan
 
     def see(self, row: Mapping[str, float]) -> None:
         """Take note of an epoch."""
-        if self._metric not in row:
+        found = {name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")}
+        if self._metric not in found:
             return
-        if self._rule in ("val_loss", "val_metric"):
-            score = -row["val_loss"] if self._rule == "val_loss" else self._sign * row[self._metric]
+        rule = self._config.selection
+        if rule in ("val_loss", "val_metric"):
+            score = -found["loss"] if rule == "val_loss" else val_metric(self._config, self._metric, found)
             if not score > self._best:
                 return
             self._best = score
-        self.value = row[self._metric]
+        self.value = found[self._metric]
 
 
 def train_blind(
