@@ -110,20 +110,20 @@ def _show(name: str | None, given: Mapping[str, str], estimate: bool) -> None:
 
 
 def _estimates(boards: Sequence[Board], name: str, suite: str | None) -> dict[tuple[str, str], Estimate]:
-    """Measure what was not run, by model and benchmark."""
+    """Measure what was not run, by model and benchmark; a line on stderr says which one is being measured."""
     from gnnzoo.runner import plan
     from gnnzoo.runner.estimate import estimate
 
     own = partition(name)[0]
+    trained = [board for board in boards if board.splits]  # without splits nothing is: gnnzoo expressivity
+    todo = [(model, board.benchmark) for board in trained for model in board.not_run]
     costs = {}
-    for board in boards:
-        if not board.splits:
-            continue  # nothing is trained: gnnzoo expressivity
-        dataset = f"{own}@{board.benchmark.partition('@')[2]}" if is_path(own) else board.benchmark
-        for model in board.not_run:
-            choices = {"model": model, "dataset": dataset}
-            work = plan(choices | ({"suite": suite} if suite else {}))
-            costs[model, board.benchmark] = estimate(work, work.configs[0])
+    for number, (model, benchmark) in enumerate(todo, 1):
+        typer.echo(f"[{number}/{len(todo)}] estimate of {model} on {benchmark}", err=True)
+        dataset = f"{own}@{benchmark.partition('@')[2]}" if is_path(own) else benchmark
+        choices = {"model": model, "dataset": dataset}
+        work = plan(choices | ({"suite": suite} if suite else {}))
+        costs[model, benchmark] = estimate(work, work.configs[0])
     return costs
 
 

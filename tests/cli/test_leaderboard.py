@@ -174,7 +174,8 @@ def test_the_folder_is_that_of_runs(call: Call, results: str, monkeypatch: pytes
 
 
 def test_estimates_of_what_was_not_run(call: Call, results: str) -> None:
-    out = call("leaderboard", CSBM, results, "model=mlp,sheaf", "--estimate")[1]
+    _, out, err = call("leaderboard", CSBM, results, "model=mlp,sheaf", "--estimate")
+    assert err == f"[1/1] estimate of sheaf on {CSBM}\n"
     assert "not run: sheaf, at most " in out
     assert "ms per epoch" in out
     assert "not run (≤ " in call("leaderboard", "small", results, "model=mlp,sheaf", "--estimate")[1]
