@@ -143,13 +143,21 @@ def _rank(rank: float | None) -> str:
 def _benchmark(board: Board, costs: Mapping[tuple[str, str], Estimate]) -> None:
     """Print a benchmark's table, what was set apart from it and what was not run."""
     from gnnzoo.leaderboard.shift import shift_table
-    from gnnzoo.leaderboard.table import cells_text, difference_text, mean_text, metric_text, published_text, unit
+    from gnnzoo.leaderboard.table import (
+        cells_text,
+        difference_text,
+        mean_text,
+        metric_text,
+        published_text,
+        time_text,
+        unit,
+    )
 
     out = show.console()
     if board.rows:
         metric = board.metric
         columns = ["rank", "model", f"{metric}{unit(metric)} ± 95 % CI", "splits × seeds", "to the best", "published"]
-        columns += ["parameters", "ms/epoch", "peak MiB", "trials"]
+        columns += ["parameters", time_text(board.splits), "peak MiB", "trials"]
         lines = [
             [_rank(row.rank), row.label, _mean(row, metric), cells_text(row, board.splits, board.seeds)]
             + [difference_text(row, metric), published_text(row.published), f"{row.parameters:,}"]

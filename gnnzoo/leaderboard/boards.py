@@ -84,7 +84,8 @@ class Row:
     """Is the best, or not significantly worse."""
     parameters: int
     seconds_per_epoch: float
-    """Processor time on a CPU, wall time on a GPU; of the newest record's kind of device."""
+    """Processor time on a CPU, wall time on a GPU, of the newest record's kind of device; of pairs told apart, of a
+    record: they have no epochs."""
     device: str
     peak_memory_mib: float
     hardware: str
@@ -226,7 +227,7 @@ def compare(
                 p_holm=adjusted.get(label),
                 best=label in best,
                 parameters=newest.result.parameters,
-                seconds_per_epoch=spent / max(sum(r.result.epochs for r in timed), 1),
+                seconds_per_epoch=spent / (len(timed) if splits == 0 else max(sum(r.result.epochs for r in timed), 1)),
                 device="CPU" if newest.cost.device == "cpu" else "GPU",
                 peak_memory_mib=max(r.cost.peak_memory_mib for r in timed),
                 hardware="; ".join(dict.fromkeys(map(_hardware, records))),

@@ -113,7 +113,7 @@ def intervals(panels: Sequence[tuple[str, str, Sequence[IntervalRow]]]) -> Drawi
 
 
 def pareto(panels: Sequence[tuple[str, str, str, bool, Sequence[ParetoPoint]]]) -> Drawing:
-    """Return the drawing of a metric against milliseconds per epoch.
+    """Return the drawing of a metric against milliseconds.
 
     Args:
         panels: title, label of the time axis, label of the metric's axis, whether more is better, points.
@@ -282,8 +282,10 @@ def _draw_pareto(data: dict[str, Any]) -> Figure:
         axis.margins(y=0.15)
         if not panel["higher"]:
             axis.invert_yaxis()
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        digits = 3 * math.log10(high / low * room**2) * len(f"{high * room:.0f}")
+        subs = (1.0, 2.0, 5.0) if digits < 40 else (1.0,)  # what fits side by side
+        axis.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value >= 1 else f"{value:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(color="#e4e4e4", linewidth=0.8)
         axis.set_axisbelow(True)

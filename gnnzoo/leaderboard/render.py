@@ -31,6 +31,7 @@ from gnnzoo.leaderboard.table import (
     metric_text,
     p_text,
     published_text,
+    time_text,
     unit,
 )
 from gnnzoo.registry import DATASETS, MODELS, STRATEGIES, partition
@@ -110,7 +111,7 @@ def results_table(boards: Sequence[Board]) -> str:
     rows = [
         [f"`{b.benchmark}`", _rank(row), f"`{row.label}`", _mean(row, b.metric), _std(row, b.metric)]
         + [cells_text(row, b.splits, b.seeds), _to_best(row, b.metric), *_published(row, b.metric)]
-        + [f"{row.parameters:,}", _time(row)]
+        + [f"{row.parameters:,}", _time(row) + " in all" * (not b.splits)]
         for b in shown
         for row in b.rows
     ]
@@ -215,7 +216,7 @@ def _benchmark_table(board: Board) -> str:
     hardware = len({row.hardware for row in board.rows}) > 1
     tuned = any(row.trials is not None for row in board.rows)
     columns = ["rank", "model", f"{_heading(metric)} ± 95 % CI", "std", "splits × seeds", "to the best", "published"]
-    columns += ["gap", "parameters", "ms/epoch", "peak MiB"]
+    columns += ["gap", "parameters", time_text(board.splits), "peak MiB"]
     columns += ["configurations tried"] * tuned + ["hardware"] * hardware
     rows = [
         [_rank(row), f"`{row.label}`", _mean(row, metric), _std(row, metric)]
@@ -477,7 +478,7 @@ def _pareto(found: Sequence[Board]) -> Drawing | None:
                     mean = in_unit(row.summary.mean, b.metric)
                     points.append(ParetoPoint(row.label, row.seconds_per_epoch, mean, half))
             if len(points) > 1:
-                time = f"{device} ms per epoch ({hardware})"
+                time = f"{device} {time_text(b.splits).replace('/', ' per ')} ({hardware})"
                 higher = "lower is better" not in metric_text(b.metric)
                 panels.append((_title(b), time, _heading(b.metric), higher, points))
     return pareto(panels) if panels else None

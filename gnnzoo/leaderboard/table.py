@@ -19,6 +19,7 @@ __all__ = [
     "metric_text",
     "p_text",
     "published_text",
+    "time_text",
     "unit",
 ]
 
@@ -35,6 +36,11 @@ def _percent(metric: str) -> bool:
 def unit(metric: str) -> str:
     """Return what stands behind a number: `` %`` or nothing."""
     return " %" if _percent(metric) else ""
+
+
+def time_text(splits: int) -> str:
+    """Return what a time is of: ``ms/epoch``, or ``ms`` where nothing is split and trained, as for pairs."""
+    return "ms/epoch" if splits else "ms"
 
 
 def _decimals(metric: str) -> int:

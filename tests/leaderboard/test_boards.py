@@ -11,7 +11,7 @@ import pytest
 
 from gnnzoo.errors import ConfigError, UnknownNameError
 from gnnzoo.leaderboard import Record, Store
-from gnnzoo.leaderboard.boards import Board, average_ranks, board, boards, rank_table
+from gnnzoo.leaderboard.boards import Board, average_ranks, board, boards, compare, rank_table
 from gnnzoo.leaderboard.table import cells_text, lacking_text
 from gnnzoo.registry import DATASETS, register_dataset
 
@@ -164,6 +164,13 @@ def test_time_and_memory(store):
     assert (first.device, first.seconds_per_epoch, first.peak_memory_mib) == ("CPU", 0.5, 300)
     assert first.hardware == "P, 2 threads"
     assert (second.device, second.seconds_per_epoch, second.hardware) == ("GPU", 0.25, "NVIDIA H100")
+
+
+def test_the_time_of_pairs_is_that_of_a_record(store):
+    """Nothing is trained for a protocol without splits, and BREC's training on pairs has no epochs of the whole."""
+    add(store, {(0, 0): 0.8, (0, 1): 0.9}, "gcn", cpu_seconds=4.0, epochs=20)
+    records = list(store.read(store.path("toy@whole", "gcn")))
+    assert [compare({"gcn": records}, splits=n)[0].seconds_per_epoch for n in (0, 1)] == [4.0, 0.2]
 
 
 def test_records_from_elsewhere_say_so(store):
