@@ -231,8 +231,8 @@ def page(store: Store, found: Sequence[Reproduction]) -> str:
         "Ours against print, from the records in `leaderboards/results` and the models' cards. Written by "
         "`gnnzoo reproduce --write`; not to be edited.\n",
         RULE + "\n",
-        "Ours are the shipped configurations: never the best of several, no seed left out. `gnnzoo verify "
-        "FILE.jsonl:LINE` runs a record again.\n",
+        "Ours are the shipped configurations, never the best of several; runs that were left out stand in a model's "
+        "deviations. `gnnzoo verify FILE.jsonl:LINE` runs a record again.\n",
         _markdown(["model", "published", *get_args(Verdict)], overview) + "\n",
     ]
     for model, rows in groups.items():
