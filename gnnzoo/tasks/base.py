@@ -130,9 +130,13 @@ class Task(ABC):
         return losses.masked_fill(~known, 0.0).flatten(1).sum(dim=1) / per_row
 
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
-        """Score predictions by the protocol's metric, and by OGB's code where the protocol says so."""
+        """Score predictions by the protocol's metric, and by OGB's code where the protocol says so.
+
+        Where the metric is an F1 score, micro- and macro-F1 are both computed.
+        """
         y = y if self.target == "multiclass" else y.view_as(outputs)
-        return {self.metric: score(self.metric, outputs, y, self.target, self.evaluator)}
+        names = (self.metric, "micro_f1", "macro_f1") if self.metric.endswith("_f1") else (self.metric,)
+        return {name: score(name, outputs, y, self.target, self.evaluator) for name in dict.fromkeys(names)}
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ from gnnzoo.datasets import Bundle, Split
 from gnnzoo.datasets.bundle import label_store
 from gnnzoo.tasks.base import Batch, Stage, Task
 from gnnzoo.tasks.graph import batches_of_graphs
-from gnnzoo.tasks.metrics import score
 
 __all__ = ["InductiveNodeTask", "NodeTask", "some_rows"]
 
@@ -22,7 +21,6 @@ class NodeTask(Task):
     """One graph, seen whole; the split says which nodes are scored. Full batch is a loader of one element.
 
     Where a transform has left rows that stand for themselves (it sets ``separate_rows``), they come in mini-batches.
-    Where the protocol reports an F1 score, micro and macro F1 are both computed.
     """
 
     name = "node"
@@ -35,15 +33,6 @@ class NodeTask(Task):
         if stage == "train":
             rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
         return _batches_of_rows(bundle.data, rows.split(batch_size))
-
-    def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
-        """Score predictions by the protocol's metric; where that is an F1 score, by both of them."""
-        found = super().metrics(outputs, y)
-        if self.metric.endswith("_f1"):
-            y = y if self.target == "multiclass" else y.view_as(outputs)
-            for name in ("micro_f1", "macro_f1"):
-                found.setdefault(name, score(name, outputs, y, self.target, self.evaluator))
-        return found
 
 
 def some_rows(data: BaseData, rows: Tensor) -> BaseData:

@@ -523,3 +523,11 @@ def test_labels_and_masks_are_forbidden(name):
     exec(f"class Cheat(nn.Module):\n    def forward(self, x, {name}=None):\n        return x", scope)
     with pytest.raises(ConfigError, match=f"Cheat.forward may not take '{name}'"):
         forward(scope["Cheat"](), Data(x=torch.ones(2, 1), **{name: torch.ones(2)}))
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_task_scored_by_f1_has_both(task, multiclass):
+    """``train.val_metric=mean_f1`` asks for both of them, whatever the task."""
+    found = create_task(task, "multiclass", "macro_f1").metrics(*multiclass)
+    assert list(found) == ["macro_f1", "micro_f1"]
+    assert found == {name: score(name, *multiclass, "multiclass") for name in found}
